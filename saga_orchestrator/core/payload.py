@@ -1,0 +1,114 @@
+"""What may travel as JSON, checked the same at every door.
+
+PostgreSQL's JSON refuses NUL, lone surrogates and NaN but takes ``1e400`` and
+nesting of 50,000; Python's reader fails on nesting of 1,000 and on integers of
+4,300 digits, and writes ``NaN``. So a value that one side accepts can plant a
+row that another can never read again. These rules are the common ground.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from saga_orchestrator.errors import PayloadError
+
+Json = Any
+"""None, bool, int, float, str, list and dict with str keys, nested."""
+
+PAYLOAD_BYTES_MAX = 1024 * 1024
+NESTING_MAX = 64
+INTEGER_BITS_MAX = 64
+
+
+def encode(value: Json, path: str, *, bytes_max: int = PAYLOAD_BYTES_MAX) -> str:
+    """Return the value's compact JSON text.
+
+    Args:
+        value: what to encode.
+        path: what errors call the value, as ``context``.
+        bytes_max: the limit of the UTF-8 text.
+
+    Raises:
+        PayloadError: names the place in the value and the fix.
+    """
+    _check(value, path, 1)
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    size = len(text.encode())
+    if size > bytes_max:
+        raise PayloadError(
+            path,
+            f"is {size} bytes of JSON, the limit is {bytes_max}; "
+            "store it elsewhere and pass a reference",
+        )
+    return text
+
+
+def decode(text: str | bytes, path: str, *, bytes_max: int = PAYLOAD_BYTES_MAX) -> Json:
+    """Return the value of a JSON text, held to the same rules.
+
+    Raises:
+        PayloadError: not JSON, or JSON that another reader cannot read.
+    """
+    size = len(text)
+    if size > bytes_max:
+        raise PayloadError(path, f"is {size} bytes, the limit is {bytes_max}")
+    try:
+        value = json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise PayloadError(path, f"is nested deeper than {NESTING_MAX}") from error
+    except (ValueError, UnicodeDecodeError) as error:
+        raise PayloadError(path, f"is not JSON: {error}") from error
+    _check(value, path, 1)
+    return value
+
+
+def normalise(value: Json, path: str, *, bytes_max: int = PAYLOAD_BYTES_MAX) -> Json:
+    """Return the value as a reader will see it: tuples as lists, nothing shared."""
+    return json.loads(encode(value, path, bytes_max=bytes_max))
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _check(value: Json, path: str, depth: int) -> None:
+    if depth > NESTING_MAX:
+        raise PayloadError(path, f"is nested deeper than {NESTING_MAX}; flatten it")
+    if value is None or isinstance(value, bool):
+        return
+    if isinstance(value, str):
+        _check_text(value, path)
+    elif isinstance(value, int):
+        if value.bit_length() >= INTEGER_BITS_MAX:
+            raise PayloadError(path, "is an integer beyond 64 bits; pass it as text")
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            raise PayloadError(path, f"is {value}; JSON has no such number, use null")
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise PayloadError(path, f"has the key {key!r}; keys must be text")
+            _check_text(key, path)
+            _check(item, f"{path}.{key}", depth + 1)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            _check(item, f"{path}[{index}]", depth + 1)
+    else:
+        raise PayloadError(
+            path,
+            f"is of type {type(value).__name__}, which JSON does not have; "
+            "convert it first, as with model_dump(mode='json')",
+        )
+
+
+def _check_text(text: str, path: str) -> None:
+    if "\0" in text:
+        raise PayloadError(path, "holds a NUL character; remove it")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise PayloadError(path, "holds a lone surrogate; remove it") from error

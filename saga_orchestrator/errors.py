@@ -118,6 +118,18 @@ class SagaNotFoundError(StoreError, LookupError):
         self.saga_id = saga_id
 
 
+class SagaAlreadyExistsError(StoreError):
+    """A saga with this id exists; saving never updates.
+
+    Attributes:
+        saga_id: the id that is taken.
+    """
+
+    def __init__(self, saga_id: str) -> None:
+        super().__init__(f"saga {saga_id} exists already")
+        self.saga_id = saga_id
+
+
 class BrokerError(SagaError):
     """The broker could not do it."""
 

@@ -32,8 +32,9 @@ class Fence:
     direction: Direction
     generation: int
 
-    def __str__(self) -> str:
-        """Return the text that tokens and jitter are made of."""
+    @property
+    def text(self) -> str:
+        """What tokens and jitter are made of."""
         return f"{self.saga_id}/{self.step}/{self.direction}/{self.generation}"
 
     @property
@@ -44,7 +45,7 @@ class Fence:
 
 def token_of(secret: bytes, fence: Fence) -> str:
     """Return the HMAC-SHA256 of the fence, the first 128 bits, as hex."""
-    return hmac.new(secret, str(fence).encode(), hashlib.sha256).hexdigest()[:32]
+    return hmac.new(secret, fence.text.encode(), hashlib.sha256).hexdigest()[:32]
 
 
 def is_genuine(secret: bytes, fence: Fence, token: str) -> bool:
@@ -54,5 +55,5 @@ def is_genuine(secret: bytes, fence: Fence, token: str) -> bool:
 
 def unit_interval(fence: Fence) -> float:
     """Return a number in [0, 1) that is fixed by the fence; jitter is made of it."""
-    digest = hashlib.blake2b(str(fence).encode(), digest_size=8).digest()
+    digest = hashlib.blake2b(fence.text.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") / 2**64

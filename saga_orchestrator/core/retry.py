@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from saga_orchestrator.errors import DefinitionError
@@ -38,16 +39,19 @@ class RetryPolicy:
         if self.max_attempts is not None and self.max_attempts < 1:
             raise DefinitionError("retry.max_attempts: must be at least 1, or None")
         if self.initial_delay < dt.timedelta(0) or self.max_delay < dt.timedelta(0):
-            raise DefinitionError("retry.initial_delay, max_delay: must not be negative")
+            raise DefinitionError(
+                "retry.initial_delay, max_delay: must not be negative"
+            )
         if not 1.0 <= self.multiplier <= 100.0:  # noqa: PLR2004 - a sane bound
             raise DefinitionError("retry.multiplier: must be from 1 to 100")
         if not 0.0 <= self.jitter <= 1.0:
             raise DefinitionError("retry.jitter: must be from 0 to 1")
-        if isinstance(self.non_retryable, str):
+        names: object = self.non_retryable
+        if isinstance(names, str) or not isinstance(names, Iterable):
             raise DefinitionError(
                 "retry.non_retryable: must be a list of names, as ('CardDeclined',)"
             )
-        object.__setattr__(self, "non_retryable", tuple(self.non_retryable))
+        object.__setattr__(self, "non_retryable", tuple(names))
 
     def allows(self, attempt: int) -> bool:
         """Tell whether another attempt may follow attempt number ``attempt``."""
@@ -72,7 +76,5 @@ class RetryPolicy:
         return dt.timedelta(seconds=seconds * (1 + self.jitter * (2 * share - 1)))
 
 
-COMPENSATION_RETRY = RetryPolicy(
-    max_attempts=20, max_delay=dt.timedelta(minutes=5)
-)
+COMPENSATION_RETRY = RetryPolicy(max_attempts=20, max_delay=dt.timedelta(minutes=5))
 """The default for compensations: an undo is worth many attempts."""

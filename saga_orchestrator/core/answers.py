@@ -1,0 +1,261 @@
+"""What a participant's answer does to its saga: rows 1 to 4 of the table."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from saga_orchestrator.core.decision import HistoryKind
+from saga_orchestrator.core.draft import Draft
+from saga_orchestrator.core.events import (
+    Answered,
+    StepAccepted,
+    StepFailed,
+    StepHeartbeat,
+    StepPostponed,
+    StepSkipped,
+    StepSucceeded,
+)
+from saga_orchestrator.core.fence import unit_interval
+from saga_orchestrator.core.forward import abort, advance, halt, settle
+from saga_orchestrator.core.states import (
+    Direction,
+    Outcome,
+    Phase,
+    SagaState,
+    StepState,
+)
+from saga_orchestrator.core.unwind import give_up_undo, unwind
+
+HEARTBEAT_LAPSE = dt.timedelta(seconds=60)
+"""An accepted command that promised heartbeats and sent none for this long."""
+
+_CAN_STILL_SUCCEED = frozenset({StepState.STARTED, StepState.FAILED})
+
+
+def decide_success(draft: Draft, number: int, event: StepSucceeded) -> None:
+    """Apply a success, of whatever dispatch: the first one wins."""
+    if event.fence.direction is Direction.ACTION:
+        _action_succeeded(draft, number, event)
+    elif draft.steps[number].state is not StepState.COMPENSATING:
+        draft.ignore(event, "the step is not being undone")
+    else:
+        _undone(draft, number, event, HistoryKind.STEP_SUCCEEDED)
+        draft.merge(event.update)
+
+
+def decide_skip(draft: Draft, number: int, event: StepSkipped) -> None:
+    """Apply ``Skip``: the step is left out, or counts as undone."""
+    status = draft.steps[number]
+    if event.fence.direction is Direction.COMPENSATION:
+        if status.state is not StepState.COMPENSATING:
+            draft.ignore(event, "the step is not being undone")
+            return
+        _undone(draft, number, event, HistoryKind.STEP_SKIPPED, event.reason)
+    elif status.state is not StepState.STARTED:
+        draft.ignore(event, f"the step is {status.state}")
+        return
+    else:
+        draft.record(HistoryKind.STEP_SKIPPED, number, reason=event.reason)
+        draft.settle(number, state=StepState.SKIPPED)
+        _go_on(draft, number)
+    draft.merge(event.update)
+
+
+def decide_failure(draft: Draft, number: int, event: StepFailed) -> None:
+    """Apply a failed attempt of the current dispatch: retry, or give up."""
+    if _is_current(draft, number, event):
+        fail_attempt(draft, number, event)
+
+
+def decide_postponement(draft: Draft, number: int, event: StepPostponed) -> None:
+    """Apply ``RetryLater``: the same attempt again after a while."""
+    if not _is_current(draft, number, event):
+        return
+    status = draft.steps[number]
+    draft.record(
+        HistoryKind.STEP_POSTPONED,
+        number,
+        reason=event.reason,
+        delay_s=event.delay.total_seconds(),
+    )
+    if _may_send(draft, status.direction):
+        delay = max(event.delay, dt.timedelta(0))
+        draft.change(number, phase=Phase.WAITING, due_at=draft.now + delay)
+    elif status.direction is Direction.ACTION:
+        _fail_action(draft, number, Outcome.UNKNOWN, event.reason)
+    else:
+        give_up_undo(draft, number, event.reason)
+
+
+def decide_acceptance(
+    draft: Draft, number: int, event: StepAccepted | StepHeartbeat
+) -> None:
+    """Apply *accepted* or a heartbeat: no resend, wait for the final answer."""
+    if not _is_current(draft, number, event):
+        return
+    beats = isinstance(event, StepHeartbeat) or event.heartbeat
+    due_at = draft.now + HEARTBEAT_LAPSE if beats else None
+    if draft.steps[number].phase is Phase.SENT:
+        draft.record(HistoryKind.STEP_ACCEPTED, number)
+    elif isinstance(event, StepAccepted):
+        draft.ignore(event, "the step was accepted before")
+        return
+    draft.change(number, phase=Phase.ACCEPTED, due_at=due_at)
+
+
+def fail_attempt(
+    draft: Draft,
+    number: int,
+    failure: StepFailed,
+    kind: HistoryKind = HistoryKind.STEP_FAILED,
+) -> None:
+    """End the step's current attempt without success."""
+    status = draft.steps[number]
+    step = draft.plan.steps[number]
+    forward = status.direction is Direction.ACTION
+    policy = step.retry if forward else step.compensation_retry
+    named = failure.error_type in policy.non_retryable
+    outcome = status.outcome
+    if forward and outcome is not Outcome.UNKNOWN:  # unknown sticks
+        refused = failure.refused or named
+        outcome = Outcome.REFUSED if refused else Outcome.UNKNOWN
+    again = failure.retryable and not named and policy.allows(status.attempt)
+    again = again and _may_send(draft, status.direction)
+    retry_at = None
+    if again:
+        share = unit_interval(draft.fence_of(number))
+        retry_at = draft.now + policy.delay_after(status.attempt, share)
+    draft.record(
+        kind,
+        number,
+        error_type=failure.error_type or None,
+        error=failure.error or None,
+        refused=failure.refused or named,
+        retry_at=retry_at.isoformat() if retry_at else None,
+    )
+    if retry_at:
+        draft.change(
+            number,
+            phase=Phase.WAITING,
+            outcome=outcome,
+            attempt=status.attempt + 1,
+            due_at=retry_at,
+        )
+        return
+    reason = _reason(step.name, failure)
+    if forward:
+        _fail_action(draft, number, outcome, reason)
+    else:
+        give_up_undo(draft, number, f"undo of {reason}")
+
+
+def expire(draft: Draft, number: int) -> None:
+    """End a step whose limit passed: what is out counts as unknown."""
+    status = draft.steps[number]
+    reason = f"step {draft.plan.steps[number].name}: its limit passed"
+    draft.record(HistoryKind.STEP_EXPIRED, number)
+    if status.direction is Direction.COMPENSATION:
+        give_up_undo(draft, number, f"undo of {reason}")
+        return
+    unsure = status.is_in_flight or status.outcome is Outcome.NONE
+    outcome = Outcome.UNKNOWN if unsure else status.outcome
+    _fail_action(draft, number, outcome, reason)
+
+
+def _action_succeeded(draft: Draft, number: int, event: StepSucceeded) -> None:
+    status = draft.steps[number]
+    generation = event.fence.generation
+    if generation == status.won:
+        draft.ignore(event, "repeated")
+    elif status.state in _CAN_STILL_SUCCEED:
+        if draft.state in (SagaState.COMPLETED, SagaState.COMPENSATED):
+            _leave_behind(draft, event)
+        else:
+            _complete(draft, number, event)
+    elif status.state is StepState.COMPLETED:
+        draft.ignore(event, "another dispatch of the step succeeded first")
+    else:
+        _leave_behind(draft, event)
+
+
+def _complete(draft: Draft, number: int, event: StepSucceeded) -> None:
+    draft.record(
+        HistoryKind.STEP_SUCCEEDED,
+        number,
+        output=event.output,
+        update=dict(event.update) or None,
+        answered_by=event.answered_by or None,
+    )
+    draft.history[-1].generation = event.fence.generation
+    draft.settle(
+        number,
+        state=StepState.COMPLETED,
+        outcome=Outcome.SUCCEEDED,
+        won=event.fence.generation,
+        mark=draft.seq,
+    )
+    draft.keep_output(number, event.output)
+    draft.merge(event.update)
+    _go_on(draft, number)
+
+
+def _leave_behind(draft: Draft, event: StepSucceeded) -> None:
+    """A success that comes after its undo was sent, or after the end."""
+    if event.effect:
+        draft.open_residual(event.fence, event.output)
+    draft.ignore(event, "late: its undo was sent before, or the saga had ended")
+
+
+def _undone(
+    draft: Draft,
+    number: int,
+    event: Answered,
+    kind: HistoryKind,
+    reason: str | None = None,
+) -> None:
+    draft.record(kind, number, reason=reason)
+    draft.history[-1].generation = event.fence.generation
+    draft.settle(number, state=StepState.COMPENSATED)
+    unwind(draft)
+
+
+def _fail_action(draft: Draft, number: int, outcome: Outcome, reason: str) -> None:
+    draft.settle(number, state=StepState.FAILED, outcome=outcome)
+    if draft.state is SagaState.COMPENSATING:
+        unwind(draft)
+    elif draft.halting:
+        settle(draft)
+    elif draft.plan.definition.on_failure == "park":
+        halt(draft, reason)
+    else:
+        abort(draft, reason)
+
+
+def _go_on(draft: Draft, number: int) -> None:
+    """Let the saga move after a step was done, in whichever direction it goes."""
+    if draft.state is SagaState.STARTED:
+        advance(draft, draft.plan.dependents[number])
+    else:
+        unwind(draft)
+
+
+def _may_send(draft: Draft, direction: Direction) -> bool:
+    """Tell whether a retry in this direction may still be sent."""
+    wanted = (
+        SagaState.STARTED if direction is Direction.ACTION else SagaState.COMPENSATING
+    )
+    return draft.state is wanted and not draft.halting
+
+
+def _is_current(draft: Draft, number: int, event: Answered) -> bool:
+    """Tell whether the answer is for the open dispatch; else count it."""
+    status = draft.steps[number]
+    if draft.fence_of(number) == event.fence and status.is_in_flight:
+        return True
+    draft.ignore(event, "not the dispatch that is awaited")
+    return False
+
+
+def _reason(step: str, failure: StepFailed) -> str:
+    text = ": ".join(word for word in (failure.error_type, failure.error) if word)
+    return f"step {step}: {text or 'failed'}"[:500]

@@ -1,0 +1,69 @@
+"""From a snapshot to the command that is sent: the one place that builds it.
+
+First send, resend and relay all come here, so they say the same, and the
+outbox holds fences, not bodies. What a command is made of never changes once
+it was dispatched: outputs are written once, the context is read at the
+revision that the step was first sent with.
+"""
+
+from __future__ import annotations
+
+from saga_orchestrator.core.commands import Command
+from saga_orchestrator.core.fence import token_of
+from saga_orchestrator.core.references import resolve
+from saga_orchestrator.core.saga import Saga, SagaData
+from saga_orchestrator.core.states import Direction, Outcome, Phase
+
+
+def reads_of(saga: Saga, number: int) -> frozenset[str]:
+    """Return the steps whose outputs ``command_for`` needs for a step."""
+    names = saga.plan.reads_of(number)
+    if saga.steps[number].direction is Direction.COMPENSATION:
+        names |= {saga.plan.steps[number].name}
+    return names
+
+
+def is_awaited(saga: Saga, number: int, generation: int) -> bool:
+    """Tell whether a dispatch is the one whose answer the step waits for."""
+    status = saga.steps[number]
+    return status.generation == generation and status.phase is Phase.SENT
+
+
+def command_for(saga: Saga, number: int, data: SagaData, secret: bytes) -> Command:
+    """Build the command of a step's current dispatch.
+
+    Args:
+        saga: a snapshot in which the step is in flight.
+        number: the step.
+        data: the context at the step's revision, and the outputs of
+            ``reads_of``.
+        secret: the store's; tokens are made with it.
+
+    Raises:
+        MissingPathError: the step's input refers to what is not there.
+    """
+    step = saga.plan.steps[number]
+    status = saga.steps[number]
+    fence = saga.fence_of(number)
+    assert status.opened_at is not None, "only open dispatches have a command"
+    undo = fence.direction is Direction.COMPENSATION
+    done = undo and status.outcome is Outcome.SUCCEEDED
+    direct = (saga.plan.steps[i].name for i in saga.plan.depends_on[number])
+    if step.input is None:
+        argument = data.context
+    else:
+        argument = resolve(step.input, data.context, data.outputs)
+    return Command(
+        fence=fence,
+        token=token_of(secret, fence),
+        saga_name=saga.name,
+        action=step.compensation if undo else step.action,
+        attempt=status.attempt,
+        input=argument,
+        output=data.outputs.get(step.name) if done else None,
+        outputs={name: data.outputs.get(name) for name in direct},
+        context=data.context,
+        timeout=step.timeout,
+        expires_at=status.opened_at + saga.plan.limit_of(number),
+        deadline_at=None if undo else saga.deadline_at,
+    )

@@ -1,0 +1,282 @@
+"""A saga while it is being decided on: the one mutable thing in the core.
+
+``decide`` makes a draft, the rules change it, ``finish`` freezes it. It keeps
+the book-keeping in one place: history numbers, generations, when to wake.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import replace
+
+from saga_orchestrator.core.decision import (
+    Decision,
+    Dispatch,
+    HistoryEntry,
+    HistoryKind,
+    Ignored,
+    Residual,
+)
+from saga_orchestrator.core.events import Answered
+from saga_orchestrator.core.fence import Fence
+from saga_orchestrator.core.payload import Json
+from saga_orchestrator.core.saga import NO_DATA, Saga, SagaData, StepStatus
+from saga_orchestrator.core.states import (
+    SAGA_EDGES,
+    STEP_EDGES,
+    Direction,
+    Phase,
+    SagaState,
+    StepState,
+)
+
+RESEND_MARGIN = dt.timedelta(seconds=60)
+RESEND_MAX = dt.timedelta(minutes=15)
+
+_ENTRY_OF_STATE = {
+    SagaState.COMPLETED: HistoryKind.SAGA_COMPLETED,
+    SagaState.COMPENSATED: HistoryKind.SAGA_COMPENSATED,
+    SagaState.FAILED: HistoryKind.SAGA_PARKED,
+}
+
+
+class Draft:
+    """The next snapshot in the making.
+
+    Attributes:
+        now: the instant of the decision, by the store's clock.
+        plan: the saga's plan.
+        steps: the statuses so far; change them with ``change``.
+    """
+
+    def __init__(self, saga: Saga, now: dt.datetime) -> None:
+        self.now = now
+        self.plan = saga.plan
+        self.steps = list(saga.steps)
+        self.state = saga.state
+        self.direction = saga.direction
+        self.halting = saga.halting
+        self.deadline_at = saga.deadline_at
+        self.reason = saga.reason
+        self.data = saga.data
+        self.history: list[HistoryEntry] = []
+        self._before = saga
+        self._revision = saga.revision
+        self._residuals = saga.residuals
+        self._update: Mapping[str, Json] | None = None
+        self._residual: Residual | None = None
+        self._ignored: Ignored | None = None
+        self._touched = False
+        self._moved = False
+
+    # -- what happened ----------------------------------------------------
+
+    def record(
+        self, kind: HistoryKind, number: int | None = None, **data: Json
+    ) -> None:
+        """Append a history entry, about the step's dispatch as it stands now."""
+        entry = HistoryEntry(
+            seq=self._before.version + len(self.history) + 1,
+            at=self.now,
+            kind=kind,
+            state=self.state,
+            data={key: value for key, value in data.items() if value is not None},
+        )
+        if number is not None:
+            status = self.steps[number]
+            entry.step = self.plan.steps[number].name
+            entry.direction = status.direction
+            entry.generation = status.generation
+            entry.attempt = status.attempt
+        self.history.append(entry)
+
+    @property
+    def seq(self) -> int:
+        """The number of the last history entry."""
+        return self._before.version + len(self.history)
+
+    def ignore(self, event: Answered, reason: str) -> None:
+        """Count an answer that changes nothing."""
+        self._ignored = Ignored(
+            number=self._before.ignored + 1,
+            at=self.now,
+            reason=reason,
+            fence=event.fence,
+            answer=type(event).__name__,
+        )
+
+    def open_residual(self, fence: Fence, output: Json) -> None:
+        """Note an effect that may stand outside the saga's account."""
+        number = self.plan.number[fence.step]
+        self.record(HistoryKind.RESIDUAL_FOUND, number, output=output)
+        self.history[-1].direction = fence.direction
+        self.history[-1].generation = fence.generation
+        self._residuals += 1
+        self._residual = Residual(self._residuals, self.now, fence, output)
+        self.change(number, won=fence.generation)
+
+    # -- changes ----------------------------------------------------------
+
+    def enter(self, state: SagaState) -> None:
+        """Move the saga; a second move in one event takes an entry of its own."""
+        assert state in SAGA_EDGES[self.state], f"{self.state} -> {state}"
+        if self._moved:
+            self.record(_ENTRY_OF_STATE[state])
+        self.state = state
+        self.history[-1].state = state
+        self._moved = True
+
+    def change(self, number: int, **changes: object) -> None:
+        """Replace fields of a step's status."""
+        before = self.steps[number]
+        after = before._replace(**changes)  # type: ignore[arg-type] # field by field
+        if after.state is not before.state:
+            assert after.state in STEP_EDGES[before.state], (before, after)
+        self.steps[number] = after
+        self._touched = True
+
+    def settle(self, number: int, **changes: object) -> None:
+        """Change a step of which nothing is open any more."""
+        changes.setdefault("phase", Phase.IDLE)
+        self.change(number, opened_at=None, due_at=None, resends=0, **changes)
+
+    def merge(self, update: Mapping[str, Json]) -> None:
+        """Merge keys into the context; None deletes one."""
+        if not update:
+            return
+        self._revision += 1
+        self._update = update
+        if self.data is not NO_DATA:
+            self.data = SagaData(merged(self.data.context, update), self.data.outputs)
+
+    def keep_output(self, number: int, output: Json) -> None:
+        """Let the conditions of later steps see an output."""
+        if self.data is not NO_DATA:
+            outputs = {**self.data.outputs, self.plan.steps[number].name: output}
+            self.data = SagaData(self.data.context, outputs)
+
+    def send(self, number: int, direction: Direction, attempt: int) -> None:
+        """Dispatch a step with the next generation, caused by the last entry."""
+        status = self.steps[number]
+        going = status.is_open
+        first = direction is Direction.ACTION and status.generation == 0
+        changes: dict[str, object] = {
+            "phase": Phase.SENT,
+            "generation": status.generation + 1,
+            "attempt": attempt,
+            "opened_at": status.opened_at if going else self.now,
+            "due_at": self.now + self.resend_delay(number, 0),
+            "resends": 0,
+            "revision": self._revision if first else status.revision,
+        }
+        if direction is Direction.ACTION:
+            changes |= {"state": StepState.STARTED, "mark": self.seq}
+        else:
+            changes |= {"state": StepState.COMPENSATING}
+        self.change(number, **changes)
+        self.history[-1].sent.append(Dispatch(self.fence_of(number)))
+
+    def resend(self, number: int) -> None:
+        """Dispatch a step again with the generation it has."""
+        resends = self.steps[number].resends + 1
+        due_at = self.now + self.resend_delay(number, resends)
+        self.change(number, resends=min(resends, 255), due_at=due_at)
+        self.history[-1].sent.append(Dispatch(self.fence_of(number), resend=True))
+
+    # -- questions --------------------------------------------------------
+
+    def fence_of(self, number: int) -> Fence:
+        """Return the fence of the step's current dispatch."""
+        status = self.steps[number]
+        name = self.plan.steps[number].name
+        return Fence(self._before.id, name, status.direction, status.generation)
+
+    def resend_delay(self, number: int, resends: int) -> dt.timedelta:
+        """Return how long an unanswered dispatch waits before it is sent again."""
+        first = self.plan.steps[number].timeout + RESEND_MARGIN
+        return min(first * (1 << min(resends, 10)), max(first, RESEND_MAX))
+
+    def limit_at(self, status: StepStatus, number: int) -> dt.datetime:
+        """Return when an open step's limit passes."""
+        assert status.opened_at is not None, "only open steps have a limit running"
+        return status.opened_at + self.plan.limit_of(number)
+
+    @property
+    def sent_something(self) -> bool:
+        """Whether this event dispatched anything so far."""
+        return any(entry.sent for entry in self.history)
+
+    @property
+    def pivot_passed(self) -> bool:
+        """Whether a pivot completed, so that the saga only goes forward."""
+        pairs = zip(self.plan.steps, self.steps, strict=True)
+        return any(
+            step.pivot and status.state is StepState.COMPLETED for step, status in pairs
+        )
+
+    # -- the end ----------------------------------------------------------
+
+    def finish(self) -> Decision:
+        """Freeze the draft into the decision."""
+        if not (self.history or self._touched or self._ignored):
+            return Decision(self._before)
+        before = self._before
+        ended = self.state in (SagaState.COMPLETED, SagaState.COMPENSATED)
+        saga = replace(
+            before,
+            state=self.state,
+            direction=self.direction,
+            halting=self.halting,
+            version=self.seq,
+            revision=self._revision,
+            ignored=before.ignored + (1 if self._ignored else 0),
+            residuals=self._residuals,
+            steps=tuple(self.steps),
+            updated_at=self.now if self.history else before.updated_at,
+            ended_at=(before.ended_at or self.now) if ended else None,
+            deadline_at=self.deadline_at,
+            wake_at=self._wake_at(),
+            reason=self.reason,
+            data=self.data,
+        )
+        return Decision(
+            saga,
+            changed=True,
+            history=tuple(self.history),
+            dispatches=tuple(sent for entry in self.history for sent in entry.sent),
+            update=self._update,
+            ignored=self._ignored,
+            residual=self._residual,
+        )
+
+    def _wake_at(self) -> dt.datetime | None:
+        """Return when to look at the saga next, and no later.
+
+        An instant that is still ahead and early enough stays: most events only
+        push what is due further out, and a store then leaves its index alone.
+        """
+        due = self._earliest()
+        standing = self._before.wake_at
+        if due is not None and standing is not None and self.now < standing <= due:
+            return standing
+        return due
+
+    def _earliest(self) -> dt.datetime | None:
+        instants = [
+            instant
+            for number, status in enumerate(self.steps)
+            if status.is_open
+            for instant in (status.due_at, self.limit_at(status, number))
+            if instant is not None
+        ]
+        if self.deadline_at and self.state is SagaState.STARTED and not self.halting:
+            instants.append(self.deadline_at)
+        return min(instants, default=None)
+
+
+def merged(context: Mapping[str, Json], update: Mapping[str, Json]) -> dict[str, Json]:
+    """Return the context with the update's keys; None deletes one."""
+    deleted = {key for key, value in update.items() if value is None}
+    after = {**context, **update}
+    return {key: value for key, value in after.items() if key not in deleted}

@@ -1,0 +1,181 @@
+"""What can happen to a saga: the left column of the table in ``decide.py``.
+
+Past tense for facts, ``…Requested`` for what a person asks. Each event is
+applied by compare-and-set, so applying one twice changes nothing.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from saga_orchestrator.core.fence import Fence
+from saga_orchestrator.core.ids import SagaId
+from saga_orchestrator.core.payload import Json
+from saga_orchestrator.core.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class SagaStarted:
+    """A caller starts a saga.
+
+    Attributes:
+        saga_id: the id it gets, unless its key is taken.
+        plan: what it runs.
+        context: its first context, checked and normalised.
+        key: unique per saga name while the row is kept.
+        fingerprint: hash of the start's body.
+    """
+
+    saga_id: SagaId
+    plan: Plan
+    context: Mapping[str, Json]
+    key: str | None = None
+    fingerprint: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    fence: Fence
+
+    @property
+    def saga_id(self) -> SagaId:
+        """The saga the answer is for."""
+        return self.fence.saga_id
+
+
+@dataclass(frozen=True, slots=True)
+class StepSucceeded(_Answered):
+    """The action or the compensation of a dispatch is done.
+
+    Attributes:
+        output: what the handler returned.
+        update: keys to merge into the context; None deletes one.
+        effect: False: the participant's barrier knows that this run changed
+            nothing, so that a late answer opens no residual.
+        answered_by: the queue the command came from.
+    """
+
+    output: Json = None
+    update: Mapping[str, Json] = field(default_factory=dict)
+    effect: bool = True
+    answered_by: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StepSkipped(_Answered):
+    """The handler answered ``Skip``: nothing to do, or nothing to undo."""
+
+    reason: str = ""
+    update: Mapping[str, Json] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StepFailed(_Answered):
+    """An attempt failed.
+
+    Attributes:
+        refused: a definite no; else the outcome is unknown.
+        error_type: compared with the policy's ``non_retryable``.
+        error: for people.
+        retryable: False: no further attempt, whatever the policy says.
+    """
+
+    refused: bool
+    error_type: str = ""
+    error: str = ""
+    retryable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class StepPostponed(_Answered):
+    """Not now: try again after ``delay``; uses no attempt."""
+
+    delay: dt.timedelta
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StepAccepted(_Answered):
+    """A participant took the command; its answer comes later.
+
+    Attributes:
+        heartbeat: heartbeats will follow; else only the limit bounds the wait.
+    """
+
+    heartbeat: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StepHeartbeat(_Answered):
+    """An accepted command is still being worked on."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimeCame:
+    """The saga's ``wake_at`` passed: fire whatever is due by the store's clock."""
+
+    saga_id: SagaId
+
+
+@dataclass(frozen=True, slots=True)
+class ResendRequested:
+    """The broker lost its queues: send every open command again, same fence."""
+
+    saga_id: SagaId
+
+
+@dataclass(frozen=True, slots=True)
+class _Requested:
+    saga_id: SagaId
+    principal: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompensateRequested(_Requested):
+    """An operator wants the saga undone.
+
+    Attributes:
+        force: also past the pivot, also when it completed.
+    """
+
+    force: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RetryRequested(_Requested):
+    """An operator wants what gave up tried again, with fresh attempts."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveRequested(_Requested):
+    """An operator did, or undid, a step by hand.
+
+    Attributes:
+        step: the step that gave up.
+        output: counts as the action's output.
+    """
+
+    step: str
+    output: Json = None
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUpRequested(_Requested):
+    """An operator no longer waits for a step's answer: it counts as unknown."""
+
+    step: str
+
+
+Answered = (
+    StepSucceeded
+    | StepSkipped
+    | StepFailed
+    | StepPostponed
+    | StepAccepted
+    | StepHeartbeat
+)
+Requested = CompensateRequested | RetryRequested | ResolveRequested | GiveUpRequested
+Event = SagaStarted | Answered | TimeCame | ResendRequested | Requested

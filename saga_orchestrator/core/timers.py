@@ -1,0 +1,62 @@
+"""What falls due: the deadline, limits, retries, resends, lost heartbeats."""
+
+from __future__ import annotations
+
+from saga_orchestrator.core.answers import expire, fail_attempt
+from saga_orchestrator.core.decision import HistoryKind
+from saga_orchestrator.core.draft import Draft
+from saga_orchestrator.core.events import StepFailed
+from saga_orchestrator.core.forward import abort, halt
+from saga_orchestrator.core.states import Phase, SagaState
+
+
+def decide_time(draft: Draft) -> None:
+    """Fire everything that is due at ``draft.now``, the deadline first."""
+    _fire_deadline(draft)
+    for number in range(len(draft.steps)):
+        status = draft.steps[number]
+        if not status.is_open:
+            continue
+        if draft.limit_at(status, number) <= draft.now:
+            expire(draft, number)
+        elif status.due_at is not None and status.due_at <= draft.now:
+            _fire_phase(draft, number)
+
+
+def decide_resend(draft: Draft) -> None:
+    """Send every open command again: the broker lost its queues."""
+    for number, status in enumerate(draft.steps):
+        if status.phase is Phase.SENT:
+            draft.record(HistoryKind.STEP_RESENT, number)
+            draft.resend(number)
+
+
+def _fire_deadline(draft: Draft) -> None:
+    due = draft.deadline_at
+    if due is None or due > draft.now:
+        return
+    if draft.state is not SagaState.STARTED or draft.halting:
+        return
+    draft.record(HistoryKind.DEADLINE_PASSED)
+    if draft.plan.definition.on_deadline == "suspend":
+        halt(draft, "its deadline passed")
+    else:
+        abort(draft, "its deadline passed")
+
+
+def _fire_phase(draft: Draft, number: int) -> None:
+    status = draft.steps[number]
+    if status.phase is Phase.WAITING:
+        draft.record(HistoryKind.STEP_RETRIED, number)
+        draft.send(number, status.direction, status.attempt)
+    elif status.phase is Phase.SENT:
+        draft.record(HistoryKind.STEP_RESENT, number)
+        draft.resend(number)
+    else:
+        lost = StepFailed(
+            draft.fence_of(number),
+            refused=False,
+            error_type="HeartbeatLost",
+            error="the participant that accepted the command went silent",
+        )
+        fail_attempt(draft, number, lost, HistoryKind.HEARTBEAT_LOST)

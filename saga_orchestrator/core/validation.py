@@ -1,0 +1,206 @@
+"""The rules a definition must keep, checked where it is made."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Mapping
+from typing import get_args
+
+from saga_orchestrator.core.definition import (
+    OnCompensationFailure,
+    OnDeadline,
+    OnFailure,
+    SagaDefinition,
+    Step,
+    UndoFailed,
+)
+from saga_orchestrator.core.ids import (
+    ACTION_NAME,
+    ACTION_NAME_CHARS_MAX,
+    SAGA_NAME,
+    STEP_NAME,
+)
+from saga_orchestrator.core.order import ancestors_of, dependencies_of, find_cycle
+from saga_orchestrator.core.payload import encode
+from saga_orchestrator.core.references import ROOTS, references_in, step_in
+from saga_orchestrator.core.retry import RetryPolicy
+from saga_orchestrator.errors import DefinitionError, PayloadError
+
+STEPS_MAX = 2_000
+DURATION_MAX = dt.timedelta(days=3650)
+
+
+def check_definition(definition: SagaDefinition) -> None:
+    """Hold a definition to every rule.
+
+    Raises:
+        DefinitionError: names the saga, the step, the field and the fix.
+    """
+    where = f"saga {definition.name!r}"
+    if not _matches(SAGA_NAME, definition.name):
+        raise DefinitionError(
+            f"{where}: name: must be 1 to 128 letters, digits, '_', '-' or '.'"
+        )
+    _check_choice(where, "on_failure", definition.on_failure, get_args(OnFailure))
+    _check_choice(where, "on_deadline", definition.on_deadline, get_args(OnDeadline))
+    _check_choice(
+        where,
+        "on_compensation_failure",
+        definition.on_compensation_failure,
+        get_args(OnCompensationFailure),
+    )
+    if definition.deadline is not None:
+        _check_duration(where, "deadline", definition.deadline)
+    steps = tuple(definition.steps)
+    if len(steps) > STEPS_MAX:
+        raise DefinitionError(
+            f"{where}: has {len(steps)} steps, the limit is {STEPS_MAX}; "
+            "split it into sagas that start one another"
+        )
+    for step in steps:
+        _check_step(where, step, definition.deadline)
+    _check_names(where, steps)
+    _check_graph(where, steps)
+
+
+def _check_step(where: str, step: Step, deadline: dt.timedelta | None) -> None:
+    if not isinstance(step, Step):
+        raise DefinitionError(f"{where}: steps: {step!r} is not a Step")
+    where = f"{where}: step {step.name!r}"
+    if not _matches(STEP_NAME, step.name):
+        raise DefinitionError(
+            f"{where}: name: must be 1 to 64 letters, digits, '_' or '-'"
+        )
+    for name in ("action", "compensation"):
+        _check_action_name(where, name, getattr(step, name))
+    if step.compensation and not step.action:
+        raise DefinitionError(f"{where}: has a compensation but no action to undo")
+    for name in ("retry", "compensation_retry"):
+        if not isinstance(getattr(step, name), RetryPolicy):
+            raise DefinitionError(f"{where}: {name}: must be a RetryPolicy")
+    _check_choice(where, "undo_failed", step.undo_failed, get_args(UndoFailed))
+    _check_duration(where, "timeout", step.timeout)
+    if step.limit is not None:
+        _check_limit(where, step, step.limit, deadline)
+    try:
+        encode(step.input, "input")
+        encode(step.when, "when")
+    except PayloadError as error:
+        raise DefinitionError(f"{where}: {error}") from error
+
+
+def _check_action_name(where: str, field: str, name: str) -> None:
+    if name == "":
+        return
+    if not _matches(ACTION_NAME, name) or len(name) > ACTION_NAME_CHARS_MAX:
+        raise DefinitionError(
+            f"{where}: {field}: {name!r} must be words of letters, digits, '_' or "
+            f"'-' joined by dots, at most {ACTION_NAME_CHARS_MAX} characters"
+        )
+
+
+def _check_limit(
+    where: str, step: Step, limit: dt.timedelta, deadline: dt.timedelta | None
+) -> None:
+    _check_duration(where, "limit", limit)
+    if limit < step.timeout:
+        raise DefinitionError(
+            f"{where}: limit: {limit} is less than its timeout of {step.timeout}"
+        )
+    if deadline is not None and limit > deadline:
+        raise DefinitionError(
+            f"{where}: limit: {limit} is beyond the saga's deadline of {deadline}"
+        )
+
+
+def _check_names(where: str, steps: tuple[Step, ...]) -> None:
+    seen: set[str] = set()
+    for step in steps:
+        if step.name in seen:
+            raise DefinitionError(
+                f"{where}: step {step.name!r}: the name is used twice; rename one"
+            )
+        seen.add(step.name)
+    for step in steps:
+        for name in step.depends_on:
+            if name not in seen:
+                raise DefinitionError(
+                    f"{where}: step {step.name!r}: depends_on: there is no step "
+                    f"{name!r}; the steps are {', '.join(sorted(seen))}"
+                )
+
+
+def _check_graph(where: str, steps: tuple[Step, ...]) -> None:
+    depends_on = dependencies_of(steps)
+    cycle = find_cycle(depends_on)
+    if cycle:
+        names = " -> ".join(steps[index].name for index in cycle)
+        raise DefinitionError(
+            f"{where}: step {steps[cycle[0]].name!r}: depends_on: the steps wait for "
+            f"one another: {names}"
+        )
+    ancestors = ancestors_of(depends_on)
+    for index, step in enumerate(steps):
+        if step.input is None and step.when is None:
+            continue
+        before = {
+            other.name for i, other in enumerate(steps) if ancestors[index] >> i & 1
+        }
+        _check_paths(f"{where}: step {step.name!r}", step, before)
+    _check_pivots(where, steps, ancestors)
+
+
+def _check_paths(where: str, step: Step, ancestors: set[str]) -> None:
+    paths = [("input", path) for path in references_in(step.input)]
+    when: object = step.when
+    if when is not None and not isinstance(when, Mapping):
+        raise DefinitionError(
+            f"{where}: when: must map paths to values, as "
+            "{'context.requires_approval': True}"
+        )
+    paths.extend(("when", path) for path in step.when or ())
+    for field, path in paths:
+        root, _, rest = path.partition(".") if isinstance(path, str) else ("", "", "")
+        if root not in ROOTS or not all(rest.split(".")):
+            raise DefinitionError(
+                f"{where}: {field}: {path!r} is no path; write 'context.key' or "
+                "'outputs.step.key'"
+            )
+        read = step_in(path)
+        if read is not None and read not in ancestors:
+            raise DefinitionError(
+                f"{where}: {field}: {path!r} reads step {read!r}, which does not "
+                "come before it; add it to depends_on"
+            )
+
+
+def _check_pivots(where: str, steps: tuple[Step, ...], ancestors: list[int]) -> None:
+    for pivot in (number for number, step in enumerate(steps) if step.pivot):
+        for index, step in enumerate(steps):
+            related = ancestors[pivot] >> index & 1 or ancestors[index] >> pivot & 1
+            if index != pivot and not related:
+                raise DefinitionError(
+                    f"{where}: step {step.name!r}: runs beside the pivot "
+                    f"{steps[pivot].name!r}; it must come before it or after it"
+                )
+
+
+def _matches(pattern: re.Pattern[str], name: object) -> bool:
+    return isinstance(name, str) and pattern.match(name) is not None
+
+
+def _check_choice(where: str, field: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise DefinitionError(
+            f"{where}: {field}: {value!r} is none of {', '.join(choices)}"
+        )
+
+
+def _check_duration(where: str, field: str, value: dt.timedelta) -> None:
+    if not isinstance(value, dt.timedelta):
+        raise DefinitionError(
+            f"{where}: {field}: must be a timedelta, as timedelta(seconds=30)"
+        )
+    if not dt.timedelta(0) < value <= DURATION_MAX:
+        raise DefinitionError(f"{where}: {field}: must be over 0 and at most 10 years")

@@ -1,0 +1,382 @@
+"""What the engine needs of a store, and what it may rely on.
+
+Three adapters implement this contract, memory, SQLite and PostgreSQL, and one
+conformance suite (``tests/conformance/test_store*.py``) holds them to it.
+
+A store has one verb that matters, ``transact``. It holds no transition rule:
+it locks, loads, asks ``core.batch.decide_batch``, writes, commits. The classic
+operations (save, load, delete, list, update) are a face on top of that.
+"""
+
+from __future__ import annotations
+
+import abc
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from saga_orchestrator.core.decision import (
+    Decision,
+    HistoryEntry,
+    Ignored,
+    Residual,
+)
+from saga_orchestrator.core.events import (
+    CompensateRequested,
+    Event,
+    GiveUpRequested,
+    ResolveRequested,
+    SagaStarted,
+)
+from saga_orchestrator.core.fence import Fence
+from saga_orchestrator.core.ids import SagaId
+from saga_orchestrator.core.payload import Json
+from saga_orchestrator.core.saga import Saga, SagaData
+from saga_orchestrator.core.states import ACTIVE, SagaState, StepState
+from saga_orchestrator.errors import (
+    SagaAlreadyExistsError,
+    SagaNotFoundError,
+    TransitionRefused,
+)
+from saga_orchestrator.ports.adapters import STORES, adapter_for
+from saga_orchestrator.ports.clock import Clock
+
+LEASE = dt.timedelta(seconds=5)
+"""How long a new outbox row belongs to the process that wrote it."""
+
+IGNORED_KEPT = 20
+"""Ignored answers that a saga keeps; older ones are only counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Migration:
+    """One numbered change of a schema.
+
+    Attributes:
+        number: counts from 1.
+        name: what it does, from its file name.
+        sql: its statements.
+        checksum: SHA-256 of ``sql``, hex.
+    """
+
+    number: int
+    name: str
+    sql: str
+    checksum: str
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxRow:
+    """A command that is not confirmed yet.
+
+    Attributes:
+        fence: which dispatch.
+        claimed_until: until then it belongs to the process that claimed it.
+        attempts: publishes that were returned as unroutable.
+        error: why the last one was; empty: none was.
+    """
+
+    fence: Fence
+    claimed_until: dt.datetime
+    attempts: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SagaRecord:
+    """A saga with everything that is known of it, for people.
+
+    Attributes:
+        saga: the snapshot, with its whole context and all outputs.
+        history: from the first entry on.
+        ignored: the last answers that changed nothing, oldest first.
+        residuals: effects that may stand outside its account.
+        outbox: commands not confirmed yet.
+    """
+
+    saga: Saga
+    history: tuple[HistoryEntry, ...]
+    ignored: tuple[Ignored, ...] = ()
+    residuals: tuple[Residual, ...] = ()
+    outbox: tuple[OutboxRow, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SagaFilter:
+    """Which sagas to list; newest first.
+
+    Attributes:
+        states: any of these; empty: all.
+        name: the definition's name; None: any.
+        key: the start key; None: any.
+        before: only ids below this one: the cursor of the next page.
+        limit: rows at most.
+    """
+
+    states: frozenset[SagaState] = field(default_factory=frozenset)
+    name: str | None = None
+    key: str | None = None
+    before: SagaId | None = None
+    limit: int = 100
+
+
+class Store(abc.ABC):
+    """Sagas, their history, their outgoing commands and their timers.
+
+    Every method may be called concurrently from one event loop. Errors of the
+    driver never pass: they come as ``StoreError`` and its subclasses, with the
+    cause attached. The time is the database's, unless a clock was given.
+    """
+
+    @classmethod
+    async def open(
+        cls, url: str, *, clock: Clock | None = None, migrate: bool | None = None
+    ) -> Store:
+        """Open the store behind a URL: ``memory://``, ``sqlite:///…``, ``postgresql://…``.
+
+        Args:
+            url: its scheme picks the adapter.
+            clock: where the time comes from; None: from the database.
+            migrate: bring the schema up to date first; None: where the store is
+                embedded, as nobody else would do it.
+
+        Raises:
+            ConfigurationError: an unknown scheme, or a URL that makes no sense.
+            StoreUnavailableError: no such server, or wrong credentials.
+            SchemaVersionError: the schema is missing, too old or too new.
+        """
+        adapter: type[Store] = adapter_for(STORES, "store", url)
+        return await adapter.connect(url, clock=clock, migrate=migrate)
+
+    @classmethod
+    @abc.abstractmethod
+    async def connect(
+        cls, url: str, *, clock: Clock | None, migrate: bool | None
+    ) -> Store:
+        """Open this kind of store; ``open`` calls it."""
+
+    @classmethod
+    @abc.abstractmethod
+    async def migrate(cls, url: str, *, dry_run: bool = False) -> list[Migration]:
+        """Bring the schema up to date; safe to run from many processes at once.
+
+        Args:
+            url: of this kind of store.
+            dry_run: only return what would be applied.
+
+        Returns:
+            The migrations applied now, in order; empty: it was up to date.
+
+        Raises:
+            SchemaVersionError: a migration that was applied has changed since,
+                or the schema is newer than this code.
+        """
+
+    @property
+    @abc.abstractmethod
+    def secret(self) -> bytes:
+        """32 random bytes made with the store; tokens are HMACs with it."""
+
+    @abc.abstractmethod
+    async def transact(
+        self,
+        events: Sequence[Event],
+        *,
+        settled: Sequence[Fence] = (),
+        lease: dt.timedelta = LEASE,
+    ) -> list[Decision]:
+        """Decide and perform a batch of events.
+
+        In one transaction: locks the sagas' rows in id order, reads the clock,
+        loads what ``decide`` needs, decides, writes the snapshots, appends
+        history, context updates, ignored answers and residuals, records the
+        dispatches in the outbox, claimed by the caller for ``lease``; removes
+        the ``settled`` outbox rows.
+
+        Args:
+            events: at most 256, in the order to decide them.
+            settled: commands that the broker confirmed and did not return.
+            lease: zero leaves the new rows to any relay at once.
+
+        Returns:
+            One decision per event, in order. A refusal is in its decision.
+
+        Raises:
+            StoreUnavailableError, ConcurrencyError: try again; the batch may
+                have been committed, and deciding it again changes nothing.
+            StoreDataError: a value the database refuses, or a row that cannot
+                be read; nothing was written. Run the events one by one.
+
+        Atomic: all or nothing.
+        Repeat: every event is a compare-and-set.
+        """
+
+    @abc.abstractmethod
+    async def settle(self, fences: Sequence[Fence]) -> None:
+        """Remove outbox rows whose commands are confirmed; missing ones are fine."""
+
+    @abc.abstractmethod
+    async def defer(
+        self, fences: Sequence[Fence], error: str, delay: dt.timedelta
+    ) -> None:
+        """Note why commands could not be routed; claimed again after ``delay``."""
+
+    @abc.abstractmethod
+    async def extend(self, fences: Sequence[Fence], lease: dt.timedelta) -> None:
+        """Keep the claims of publishes that are still pending."""
+
+    @abc.abstractmethod
+    async def claim(self, limit: int, lease: dt.timedelta) -> list[OutboxRow]:
+        """Take over outbox rows whose claim has lapsed, oldest first.
+
+        Rows that another process is claiming right now are skipped, so no two
+        processes get the same row at the same time.
+        """
+
+    @abc.abstractmethod
+    async def load_dispatches(
+        self, fences: Sequence[Fence]
+    ) -> list[tuple[Saga, SagaData] | None]:
+        """Load what ``core.dispatch.command_for`` needs, for many at once.
+
+        Returns:
+            Per fence the snapshot and the context at the step's revision with
+            the outputs of ``reads_of``; None where the dispatch is no longer
+            awaited, so that nothing needs to be sent.
+        """
+
+    @abc.abstractmethod
+    async def due(self, limit: int) -> list[SagaId]:
+        """Return sagas whose ``wake_at`` has passed, the longest due first."""
+
+    @abc.abstractmethod
+    async def next_due(self) -> dt.datetime | None:
+        """Return the earliest ``wake_at``; None: no timer is set."""
+
+    @abc.abstractmethod
+    async def now(self) -> dt.datetime:
+        """Return the store's clock."""
+
+    @abc.abstractmethod
+    async def load(self, saga_id: SagaId) -> Saga | None:
+        """Return a saga with its whole context and all outputs."""
+
+    @abc.abstractmethod
+    async def record(self, saga_id: SagaId) -> SagaRecord | None:
+        """Return a saga with its history and everything else that is known."""
+
+    @abc.abstractmethod
+    async def find(self, which: SagaFilter) -> list[Saga]:
+        """Return snapshots without data, newest first."""
+
+    @abc.abstractmethod
+    async def counts(self) -> dict[SagaState, int]:
+        """Return how many sagas are in each state; absent means none."""
+
+    @abc.abstractmethod
+    async def delete(self, saga_id: SagaId) -> None:
+        """Delete an ended saga with all that belongs to it.
+
+        Raises:
+            SagaNotFoundError: no such saga.
+            TransitionRefused: it is active, or has an open residual, or a
+                command of it is not settled; nothing was deleted.
+        """
+
+    @abc.abstractmethod
+    async def acquire_engine(self) -> None:
+        """Claim the right to run an engine on this store.
+
+        Stores for many replicas always grant it.
+
+        Raises:
+            StoreLockedError: another process runs the one engine this store
+                allows; names it.
+        """
+
+    @abc.abstractmethod
+    async def close(self) -> None:
+        """Release connections, threads and locks; idempotent."""
+
+    # -- the classic operations, on top of transact ------------------------
+
+    async def save(self, saga: Saga) -> Saga:
+        """Create a saga from a snapshot's id, plan, key and context; never update.
+
+        Raises:
+            SagaAlreadyExistsError: the id is taken; carries that saga.
+        """
+        started = SagaStarted(
+            saga.id, saga.plan, saga.context, saga.key, saga.fingerprint
+        )
+        decision = (await self.transact([started], lease=dt.timedelta(0)))[0]
+        if decision.refusal is not None:
+            raise decision.refusal
+        assert decision.saga is not None, "a start always has a saga"
+        if not decision.created:
+            raise SagaAlreadyExistsError(decision.saga.id)
+        return decision.saga
+
+    async def list_active(self) -> list[Saga]:
+        """Return every saga that has not ended; ``failed`` ones are among them."""
+        sagas: list[Saga] = []
+        before: SagaId | None = None
+        while True:
+            page = await self.find(SagaFilter(ACTIVE, before=before, limit=1000))
+            sagas.extend(page)
+            if not page:
+                return sagas
+            before = page[-1].id
+
+    async def update_step(
+        self,
+        saga_id: SagaId,
+        step: str,
+        state: StepState,
+        *,
+        output: Json = None,
+        principal: str,
+        reason: str,
+    ) -> Saga:
+        """Set a step's state as an operator would; the state table judges it.
+
+        ``completed`` and ``compensated`` resolve a step that gave up, ``failed``
+        gives up waiting for its answer. No other state can be set by hand.
+
+        Raises:
+            SagaNotFoundError: no such saga.
+            TransitionRefused: the table does not allow it; nothing changed.
+        """
+        event: Event
+        if state in (StepState.COMPLETED, StepState.COMPENSATED):
+            event = ResolveRequested(saga_id, principal, reason, step, output)
+        elif state is StepState.FAILED:
+            event = GiveUpRequested(saga_id, principal, reason, step)
+        else:
+            raise TransitionRefused(
+                saga_id, "unchanged", f"a step cannot be set to {state} by hand"
+            )
+        return await self._operate(event)
+
+    async def update_state(
+        self, saga_id: SagaId, state: SagaState, *, principal: str, reason: str
+    ) -> Saga:
+        """Set a saga's state as an operator would: only ``compensating``.
+
+        Raises:
+            SagaNotFoundError: no such saga.
+            TransitionRefused: the table does not allow it; nothing changed.
+        """
+        if state is not SagaState.COMPENSATING:
+            raise TransitionRefused(
+                saga_id, "unchanged", f"a saga cannot be set to {state} by hand"
+            )
+        return await self._operate(CompensateRequested(saga_id, principal, reason))
+
+    async def _operate(self, event: Event) -> Saga:
+        decision = (await self.transact([event], lease=dt.timedelta(0)))[0]
+        if decision.refusal is not None:
+            raise decision.refusal
+        if decision.saga is None:
+            raise SagaNotFoundError(event.saga_id)
+        return decision.saga

@@ -11,7 +11,17 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import assert_never
 
+from saga_orchestrator.core.events import (
+    Answered,
+    StepAccepted,
+    StepFailed,
+    StepHeartbeat,
+    StepPostponed,
+    StepSkipped,
+    StepSucceeded,
+)
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.payload import Json
 from saga_orchestrator.core.states import Direction
@@ -112,6 +122,34 @@ class Reply:
     heartbeat: bool = False
     effect: bool = True
     answered_by: str = ""
+
+
+def event_of(reply: Reply) -> Answered:
+    """Return what a reply means for its saga."""
+    fence = reply.fence
+    match reply.answer:
+        case Answer.SUCCEEDED:
+            return StepSucceeded(
+                fence, reply.output, reply.update, reply.effect, reply.answered_by
+            )
+        case Answer.SKIPPED:
+            return StepSkipped(fence, reply.error, reply.update)
+        case Answer.RETRY_LATER:
+            return StepPostponed(fence, reply.delay, reply.error)
+        case Answer.ACCEPTED:
+            return StepAccepted(fence, reply.heartbeat)
+        case Answer.HEARTBEAT:
+            return StepHeartbeat(fence)
+        case Answer.REFUSED | Answer.UNKNOWN | Answer.SUPERSEDED:
+            return StepFailed(
+                fence,
+                refused=reply.answer is not Answer.UNKNOWN,
+                error_type=reply.error_type,
+                error=reply.error,
+                retryable=reply.retryable and reply.answer is not Answer.SUPERSEDED,
+            )
+        case _:
+            assert_never(reply.answer)
 
 
 def routing_key(direction: Direction, action: str) -> str:

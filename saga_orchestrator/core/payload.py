@@ -77,6 +77,20 @@ def _refuse_constant(name: str) -> None:
 def _check(value: Json, path: str, depth: int) -> None:
     if depth > NESTING_MAX:
         raise PayloadError(path, f"is nested deeper than {NESTING_MAX}; flatten it")
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            if not isinstance(key, str):
+                raise PayloadError(path, f"has the key {key!r}; keys must be text")
+            _check_text(key, path)
+            _check(item, f"{path}.{key}", depth + 1)
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            _check(item, f"{path}[{index}]", depth + 1)
+    else:
+        _check_scalar(value, path)
+
+
+def _check_scalar(value: Json, path: str) -> None:
     if value is None or isinstance(value, bool):
         return
     if isinstance(value, str):
@@ -87,15 +101,6 @@ def _check(value: Json, path: str, depth: int) -> None:
     elif isinstance(value, float):
         if not math.isfinite(value):
             raise PayloadError(path, f"is {value}; JSON has no such number, use null")
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            if not isinstance(key, str):
-                raise PayloadError(path, f"has the key {key!r}; keys must be text")
-            _check_text(key, path)
-            _check(item, f"{path}.{key}", depth + 1)
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            _check(item, f"{path}[{index}]", depth + 1)
     else:
         raise PayloadError(
             path,

@@ -151,28 +151,31 @@ def _check_graph(where: str, steps: tuple[Step, ...]) -> None:
     _check_pivots(where, steps, ancestors)
 
 
-def _check_paths(where: str, step: Step, ancestors: set[str]) -> None:
-    paths = [("input", path) for path in references_in(step.input)]
+def _check_paths(where: str, step: Step, before: set[str]) -> None:
     when: object = step.when
     if when is not None and not isinstance(when, Mapping):
         raise DefinitionError(
             f"{where}: when: must map paths to values, as "
             "{'context.requires_approval': True}"
         )
-    paths.extend(("when", path) for path in step.when or ())
-    for field, path in paths:
-        root, _, rest = path.partition(".") if isinstance(path, str) else ("", "", "")
-        if root not in ROOTS or not all(rest.split(".")):
-            raise DefinitionError(
-                f"{where}: {field}: {path!r} is no path; write 'context.key' or "
-                "'outputs.step.key'"
-            )
-        read = step_in(path)
-        if read is not None and read not in ancestors:
-            raise DefinitionError(
-                f"{where}: {field}: {path!r} reads step {read!r}, which does not "
-                "come before it; add it to depends_on"
-            )
+    for path in references_in(step.input):
+        _check_path(f"{where}: input", path, before)
+    for path in step.when or ():
+        _check_path(f"{where}: when", path, before)
+
+
+def _check_path(where: str, path: object, before: set[str]) -> None:
+    root, _, rest = path.partition(".") if isinstance(path, str) else ("", "", "")
+    if root not in ROOTS or not all(rest.split(".")):
+        raise DefinitionError(
+            f"{where}: {path!r} is no path; write 'context.key' or 'outputs.step.key'"
+        )
+    read = step_in(str(path))
+    if read is not None and read not in before:
+        raise DefinitionError(
+            f"{where}: {path!r} reads step {read!r}, which does not come before it; "
+            "add it to depends_on"
+        )
 
 
 def _check_pivots(where: str, steps: tuple[Step, ...], ancestors: list[int]) -> None:

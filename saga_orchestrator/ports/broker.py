@@ -124,7 +124,13 @@ class Broker(Protocol):
     """A connection to a broker that mends itself.
 
     Every method may be called concurrently from one event loop.
+
+    Attributes:
+        outlives_process: whether queues and messages survive this process; if
+            not, an engine that starts sends all open commands again.
     """
+
+    outlives_process: bool
 
     async def open(self) -> None:
         """Connect, declare the topic exchange.
@@ -174,7 +180,7 @@ class Broker(Protocol):
         ...
 
     def problems(self) -> list[str]:
-        """Name what is wrong now: no connection, blocked, queue without its consumer."""
+        """Name what is wrong now: no connection, blocked, a queue without its reader."""
         ...
 
     async def close(self) -> None:

@@ -1,1 +1,1 @@
-
+"""Bytes on the broker: the envelope, the frames, the names."""

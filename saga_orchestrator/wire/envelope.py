@@ -1,0 +1,235 @@
+"""Commands and replies as JSON. Both envelopes are lists from day one.
+
+A command::
+
+    {"v": 1, "commands": [{
+        "saga_id": "01J…", "saga": "order_processing", "step": "charge_payment",
+        "direction": "action", "generation": 1, "token": "9f…",
+        "action": "payment.charge", "attempt": 1,
+        "idempotency_key": "…", "action_key": "…",
+        "context": {…}, "input": {…}, "output": …, "outputs": {…},
+        "timeout_ms": 60000, "expires_at": "2026-…Z", "deadline_at": null}]}
+
+``input`` is absent where it is the context itself. A reply repeats the first
+six fields but the names, and says its answer::
+
+    {"v": 1, "replies": [{"saga_id": …, "step": …, "direction": …,
+        "generation": 1, "token": "9f…", "answer": "succeeded", "output": {…}}]}
+
+Readers take unknown fields without complaint, so that newer senders can add
+some; an unknown version or a missing field is malformed.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import Annotated, Any
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from saga_orchestrator.core.commands import Answer, Command, Reply
+from saga_orchestrator.core.fence import Fence
+from saga_orchestrator.core.ids import SagaId
+from saga_orchestrator.core.payload import Json, decode
+from saga_orchestrator.core.states import Direction
+from saga_orchestrator.errors import (
+    MalformedMessageError,
+    PayloadError,
+    UnsupportedVersionError,
+)
+
+VERSION = 1
+MESSAGE_BYTES_MAX = 8 * 1024 * 1024
+COMMANDS = "saga.commands"
+REPLIES = "saga.replies"
+ERROR_CHARS_MAX = 2000
+
+_Generation = Annotated[int, Field(ge=1, le=2**32 - 1)]
+_Text = Annotated[str, Field(max_length=300)]
+
+
+class _FenceFields(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    saga_id: _Text
+    step: _Text
+    direction: Annotated[Direction, Field(strict=False)]
+    generation: _Generation
+    token: _Text
+
+    def fence(self) -> Fence:
+        return Fence(SagaId(self.saga_id), self.step, self.direction, self.generation)
+
+
+class _CommandFields(_FenceFields):
+    saga: _Text
+    action: _Text
+    attempt: Annotated[int, Field(ge=1)]
+    context: dict[str, Any]
+    input: Any = None
+    output: Any = None
+    outputs: dict[str, Any] = Field(default_factory=dict)
+    timeout_ms: Annotated[int, Field(gt=0)]
+    expires_at: Annotated[AwareDatetime, Field(strict=False)]
+    deadline_at: Annotated[AwareDatetime | None, Field(strict=False)] = None
+
+
+class _ReplyFields(_FenceFields):
+    answer: Annotated[Answer, Field(strict=False)]
+    output: Any = None
+    update: dict[str, Any] = Field(default_factory=dict)
+    error_type: _Text = ""
+    error: str = ""
+    retryable: bool = True
+    delay_ms: Annotated[int, Field(ge=0, le=10**12)] = 0
+    heartbeat: bool = False
+    effect: bool = True
+    answered_by: _Text = ""
+
+
+class _Commands(BaseModel):
+    commands: Annotated[list[_CommandFields], Field(min_length=1, max_length=1000)]
+
+
+class _Replies(BaseModel):
+    replies: Annotated[list[_ReplyFields], Field(min_length=1, max_length=1000)]
+
+
+def command_text(command: Command) -> str:
+    """Return one command's JSON, to be framed."""
+    document: dict[str, Json] = {
+        **_fence_document(command.fence, command.token),
+        "saga": command.saga_name,
+        "action": command.action,
+        "attempt": command.attempt,
+        "idempotency_key": command.idempotency_key,
+        "action_key": command.action_key,
+        "context": command.context,
+        "output": command.output,
+        "outputs": command.outputs,
+        "timeout_ms": round(command.timeout.total_seconds() * 1000),
+        "expires_at": command.expires_at.isoformat(),
+    }
+    if command.input is not command.context:
+        document["input"] = command.input
+    if command.deadline_at is not None:
+        document["deadline_at"] = command.deadline_at.isoformat()
+    return _text(document)
+
+
+def reply_text(reply: Reply) -> str:
+    """Return one reply's JSON, to be framed; defaults are left out."""
+    document: dict[str, Json] = {
+        **_fence_document(reply.fence, reply.token),
+        "answer": reply.answer,
+        "output": reply.output,
+        "update": dict(reply.update),
+        "error_type": reply.error_type,
+        "error": reply.error[:ERROR_CHARS_MAX],
+        "retryable": reply.retryable,
+        "delay_ms": round(reply.delay.total_seconds() * 1000),
+        "heartbeat": reply.heartbeat,
+        "effect": reply.effect,
+        "answered_by": reply.answered_by,
+    }
+    return _text(document)
+
+
+def read_commands(body: bytes) -> list[Command]:
+    """Read a message of commands.
+
+    Raises:
+        MalformedMessageError: names the field.
+        UnsupportedVersionError: of a version that this code does not speak.
+    """
+    document = _read(body)
+    try:
+        fields = _Commands.model_validate(document).commands
+    except ValidationError as error:
+        raise MalformedMessageError(_problem(error)) from error
+    raw = document["commands"]
+    return [_command(item, "input" in raw[i]) for i, item in enumerate(fields)]
+
+
+def read_replies(body: bytes) -> list[Reply]:
+    """Read a message of replies.
+
+    Raises:
+        MalformedMessageError: names the field.
+        UnsupportedVersionError: of a version that this code does not speak.
+    """
+    try:
+        fields = _Replies.model_validate(_read(body)).replies
+    except ValidationError as error:
+        raise MalformedMessageError(_problem(error)) from error
+    return [_reply(item) for item in fields]
+
+
+def _read(body: bytes) -> dict[str, Any]:
+    try:
+        document = decode(body, "message", bytes_max=MESSAGE_BYTES_MAX)
+    except PayloadError as error:
+        raise MalformedMessageError(str(error)) from error
+    if not isinstance(document, dict):
+        raise MalformedMessageError("message: must be a JSON object")
+    version = document.get("v")
+    if version != VERSION or isinstance(version, bool):
+        raise UnsupportedVersionError(
+            f"message.v: is {version!r}, this program speaks {VERSION}"
+        )
+    return document
+
+
+def _command(fields: _CommandFields, has_input: bool) -> Command:
+    return Command(
+        fence=fields.fence(),
+        token=fields.token,
+        saga_name=fields.saga,
+        action=fields.action,
+        attempt=fields.attempt,
+        input=fields.input if has_input else fields.context,
+        output=fields.output,
+        outputs=fields.outputs,
+        context=fields.context,
+        timeout=dt.timedelta(milliseconds=fields.timeout_ms),
+        expires_at=fields.expires_at,
+        deadline_at=fields.deadline_at,
+    )
+
+
+def _reply(fields: _ReplyFields) -> Reply:
+    return Reply(
+        fence=fields.fence(),
+        token=fields.token,
+        answer=fields.answer,
+        output=fields.output,
+        update=fields.update,
+        error_type=fields.error_type,
+        error=fields.error[:ERROR_CHARS_MAX],
+        retryable=fields.retryable,
+        delay=dt.timedelta(milliseconds=fields.delay_ms),
+        heartbeat=fields.heartbeat,
+        effect=fields.effect,
+        answered_by=fields.answered_by,
+    )
+
+
+def _fence_document(fence: Fence, token: str) -> dict[str, Json]:
+    return {
+        "saga_id": fence.saga_id,
+        "step": fence.step,
+        "direction": fence.direction,
+        "generation": fence.generation,
+        "token": token,
+    }
+
+
+def _text(document: dict[str, Json]) -> str:
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+
+
+def _problem(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(word) for word in first["loc"])
+    return f"message.{place}: {first['msg']}"

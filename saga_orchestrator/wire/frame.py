@@ -1,0 +1,72 @@
+"""Frames: several commands of one routing key in one AMQP message.
+
+Frames never wait to fill: under low load they hold one command, under load
+they share the cost per message of broker and client. Retries travel alone, so
+that a command that harms its consumer takes no neighbour with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from saga_orchestrator.core.commands import Command, Reply
+from saga_orchestrator.core.fence import Fence
+from saga_orchestrator.wire.envelope import VERSION, command_text, reply_text
+
+COMMANDS_MAX = 32
+BYTES_MAX = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One message body with what it holds.
+
+    Attributes:
+        routing_key: of all its commands.
+        body: UTF-8 JSON.
+        fences: of its commands, in order.
+    """
+
+    routing_key: str
+    body: bytes
+    fences: tuple[Fence, ...]
+
+
+def pack(commands: Iterable[Command]) -> list[Frame]:
+    """Pack commands into as few frames as the limits allow, in order.
+
+    A command that is larger than a frame may be travels in a frame of its own.
+    """
+    frames: list[Frame] = []
+    filling: dict[str, list[tuple[Fence, str]]] = {}
+    sizes: dict[str, int] = {}
+    for command in commands:
+        key = command.routing_key
+        item = (command.fence, command_text(command))
+        size = len(item[1].encode())
+        if command.attempt > 1:
+            frames.append(_frame(key, [item]))
+            continue
+        group = filling.setdefault(key, [])
+        if len(group) == COMMANDS_MAX or (group and sizes[key] + size > BYTES_MAX):
+            frames.append(_frame(key, group))
+            group = filling[key] = []
+        sizes[key] = size + (sizes[key] if group else 0)
+        group.append(item)
+    frames.extend(_frame(key, group) for key, group in filling.items())
+    return frames
+
+
+def pack_replies(replies: Sequence[Reply]) -> bytes:
+    """Return one message body of replies."""
+    return _body("replies", [reply_text(reply) for reply in replies])
+
+
+def _frame(key: str, items: list[tuple[Fence, str]]) -> Frame:
+    body = _body("commands", [text for _, text in items])
+    return Frame(key, body, tuple(fence for fence, _ in items))
+
+
+def _body(kind: str, texts: list[str]) -> bytes:
+    return f'{{"v":{VERSION},"{kind}":[{",".join(texts)}]}}'.encode()

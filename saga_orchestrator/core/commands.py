@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import assert_never
 
+from saga_orchestrator.core.definition import Step
 from saga_orchestrator.core.events import (
     Answered,
     StepAccepted,
@@ -150,6 +151,12 @@ def event_of(reply: Reply) -> Answered:
             )
         case _:
             assert_never(reply.answer)
+
+
+def key_of(step: Step, direction: Direction) -> str:
+    """Return the routing key of a step's action or compensation."""
+    name = step.action if direction is Direction.ACTION else step.compensation
+    return routing_key(direction, name)
 
 
 def routing_key(direction: Direction, action: str) -> str:

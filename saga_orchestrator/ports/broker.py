@@ -180,7 +180,7 @@ class Broker(Protocol):
         ...
 
     def problems(self) -> list[str]:
-        """Name what is wrong now: no connection, blocked, a queue without its reader."""
+        """Name what is wrong now: no connection, blocked, a queue unread."""
         ...
 
     async def close(self) -> None:

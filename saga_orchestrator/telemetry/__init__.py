@@ -1,1 +1,1 @@
-
+"""What a process tells about itself: log lines; metrics come here too."""

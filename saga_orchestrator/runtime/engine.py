@@ -1,0 +1,176 @@
+"""The engine: a store, a broker, and everything that moves between them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+from collections.abc import Sequence
+
+import structlog
+
+from saga_orchestrator.core.decision import Decision
+from saga_orchestrator.core.events import ResendRequested
+from saga_orchestrator.core.ids import SagaId
+from saga_orchestrator.core.states import SagaState
+from saga_orchestrator.ports.broker import Broker
+from saga_orchestrator.ports.clock import Clock
+from saga_orchestrator.ports.store import LEASE, SagaFilter, Store
+from saga_orchestrator.runtime.backlog import Backlog
+from saga_orchestrator.runtime.intake import Intake
+from saga_orchestrator.runtime.parking import Parking
+from saga_orchestrator.runtime.pipeline import CommitPipeline
+from saga_orchestrator.runtime.publisher import Offer, Publisher
+from saga_orchestrator.runtime.receiver import Receiver
+from saga_orchestrator.runtime.registry import Registry
+from saga_orchestrator.runtime.relay import OutboxRelay
+from saga_orchestrator.runtime.sinks import LocalSink
+from saga_orchestrator.runtime.supervisor import Supervisor
+from saga_orchestrator.runtime.timers import Timers
+from saga_orchestrator.runtime.waiters import Waiters
+from saga_orchestrator.wire.topology import Topology
+
+PAGE = 256
+
+_log = structlog.get_logger("saga.engine")
+
+
+class Client:
+    """What starts and operates sagas needs: commits, and no broker.
+
+    Its outbox rows belong to nobody, so that any engine's relay takes them at
+    once.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        rng: random.Random,
+        *,
+        lease: dt.timedelta = dt.timedelta(0),
+    ) -> None:
+        self.store = store
+        self.clock = clock
+        self.supervisor = Supervisor(clock)
+        self.pipeline = CommitPipeline(store, clock, rng, lease=lease)
+        self.waiters = Waiters(store, clock)
+        self.pipeline.listen(self.waiters.notice)
+
+    async def open(self) -> None:
+        """Start committing."""
+        await self.supervisor.open()
+        self.supervisor.loop("pipeline", self.pipeline.run)
+
+    async def drain(self) -> None:
+        """Finish what is in hand; the caller bounds the time."""
+        await self.pipeline.drained()
+
+    async def close(self) -> None:
+        """Stop at once; what was not finished is finished by the next engine."""
+        await self.supervisor.close()
+
+    def problems(self) -> list[str]:
+        """Name what is wrong now."""
+        return [*self.pipeline.problems(), *self.supervisor.problems()]
+
+
+class Engine(Client):
+    """A client that also publishes, relays, fires timers, and takes answers."""
+
+    def __init__(
+        self,
+        store: Store,
+        broker: Broker,
+        registry: Registry,
+        clock: Clock,
+        rng: random.Random,
+        *,
+        topology: Topology,
+        concurrency: int,
+    ) -> None:
+        super().__init__(store, clock, rng, lease=LEASE)
+        self.broker = broker
+        backlog = Backlog(broker)
+        parking = Parking(broker, topology.dead, clock, rng)
+        sink = LocalSink(self.pipeline, store, clock, rng)
+        self._publisher = Publisher(store, broker, self.pipeline, clock, backlog)
+        self._relay = OutboxRelay(store, self._publisher, clock)
+        self._timers = Timers(store, self.pipeline, clock)
+        self._intake = Intake(
+            broker=broker,
+            store=store,
+            pipeline=self.pipeline,
+            parking=parking,
+            backlog=backlog,
+            topology=topology,
+        )
+        self._receiver = Receiver(
+            broker=broker,
+            registry=registry,
+            sink=sink,
+            parking=parking,
+            supervisor=self.supervisor,
+            clock=clock,
+            rng=rng,
+            topology=topology,
+            concurrency=concurrency,
+        )
+        for action, queue in self._receiver.routes():
+            backlog.learn(action, queue)
+        self.pipeline.listen(self._publish)
+        self.pipeline.listen(self._timers.notice)
+
+    async def open(self) -> None:
+        """Start the loops, then take messages."""
+        await self.store.acquire_engine()
+        await super().open()
+        self.supervisor.loop("publisher", self._publisher.run)
+        self.supervisor.loop("claims", self._publisher.keep_claims)
+        self.supervisor.loop("relay", self._relay.run)
+        self.supervisor.loop("timers", self._timers.run)
+        await self._receiver.open()
+        await self._intake.open()
+        if not self.broker.outlives_process:
+            await self.resend_open()
+
+    async def drain(self) -> None:
+        """Take nothing new, finish what has begun, publish what was decided."""
+        await self._receiver.stop()
+        await self._intake.stop()
+        await self._receiver.drained()
+        await self._intake.drained()
+        await super().drain()
+        await self._publisher.drained()
+        await super().drain()
+
+    def problems(self) -> list[str]:
+        """Name what is wrong now."""
+        return [*super().problems(), *self.broker.problems()]
+
+    async def resend_open(self) -> int:
+        """Send every open command again, with its fence: the broker lost its data.
+
+        Returns:
+            How many sagas were looked at.
+        """
+        count = 0
+        before: SagaId | None = None
+        live = frozenset({SagaState.STARTED, SagaState.COMPENSATING})
+        while page := await self.store.find(
+            SagaFilter(live, before=before, limit=PAGE)
+        ):
+            for saga in page:
+                self.pipeline.post(ResendRequested(saga.id))
+            await self.pipeline.drained()
+            count += len(page)
+            before = page[-1].id
+        if count:
+            _log.info("open commands sent again", sagas=count)
+        return count
+
+    def _publish(self, decisions: Sequence[Decision]) -> None:
+        self._publisher.offer(
+            Offer(sent.fence, sent.resend)
+            for decision in decisions
+            for sent in decision.dispatches
+        )

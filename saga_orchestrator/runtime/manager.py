@@ -1,0 +1,267 @@
+"""The manager: what a program holds to start, follow and operate sagas."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import structlog
+
+from saga_orchestrator.core.definition import SagaDefinition, Step
+from saga_orchestrator.core.events import CompensateRequested, Event
+from saga_orchestrator.core.ids import SagaId, is_saga_id
+from saga_orchestrator.core.saga import Saga
+from saga_orchestrator.errors import SagaNotFoundError
+from saga_orchestrator.participant.handlers import Handlers
+from saga_orchestrator.ports.broker import Broker
+from saga_orchestrator.ports.clock import Clock
+from saga_orchestrator.ports.store import SagaRecord, Store
+from saga_orchestrator.runtime.assembly import (
+    CONCURRENCY,
+    Assembled,
+    Parts,
+    assemble,
+)
+from saga_orchestrator.runtime.ids import NewId, ulids
+from saga_orchestrator.runtime.opening import Opening
+from saga_orchestrator.runtime.registry import Registry
+from saga_orchestrator.runtime.starting import Catalogue, saga_started
+from saga_orchestrator.wire.topology import Topology
+
+PATIENCE_SECONDS = 30.0
+"""How long a caller's own event waits for a store that is away."""
+
+DRAIN_SECONDS = 25.0
+"""Less than the 30 s that Kubernetes gives a process to stop."""
+
+_log = structlog.get_logger("saga.manager")
+
+
+class Manager:
+    """Starts sagas, follows them, operates them; runs an engine if it has one.
+
+    Made by ``Manager.open``.
+    """
+
+    @classmethod
+    def open(
+        cls,
+        *,
+        store: str | Store = "memory://",
+        broker: str | Broker | None = None,
+        handlers: Iterable[Handlers] = (),
+        definitions: Iterable[SagaDefinition] = (),
+        engine: bool | None = None,
+        topology: Topology | None = None,
+        concurrency: int = CONCURRENCY,
+        migrate: bool | None = None,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+    ) -> Opening[Manager]:
+        """Open a manager: ``async with Manager.open(...) as m``, or ``await`` it.
+
+        Args:
+            store: a URL, or an open store, which ``close`` then closes too.
+            broker: a URL, or an open broker; None: in this process. Without an
+                engine none is used.
+            handlers: services whose handlers run in this process.
+            definitions: sagas to start by name; checked against the handlers.
+            engine: run one here: publish, relay, fire timers, take answers.
+                None: where there are handlers. Without one the manager only
+                commits, and an engine elsewhere, on the same store, does the rest.
+            topology: names on the broker; None: the usual ones.
+            concurrency: handlers that run at a time.
+            migrate: bring the store's schema up to date first; None: where it
+                is embedded.
+            clock: where the time comes from; None: the machine, and for a
+                store on a server that server.
+            rng: for ids, and to spread retries; None: the system's.
+
+        Raises:
+            ConfigurationError: an unknown URL scheme, or parts that do not fit.
+            HandlerNotFoundError: a definition needs a handler of this process
+                that is not there.
+            StoreError, BrokerError: a part cannot be opened; says which and why.
+        """
+        parts = Parts(
+            store=store,
+            broker=broker,
+            registry=Registry(handlers),
+            engine=engine,
+            topology=topology or Topology(),
+            concurrency=concurrency,
+            migrate=migrate,
+            clock=clock,
+            rng=rng or random.SystemRandom(),
+        )
+        catalogue = Catalogue(parts.registry, definitions)
+
+        async def opener() -> Manager:
+            assembled = await assemble(parts)
+            return cls(assembled, catalogue, ulids(assembled.clock, parts.rng))
+
+        return Opening(opener)
+
+    def __init__(
+        self, assembled: Assembled, catalogue: Catalogue, new_id: NewId
+    ) -> None:
+        self._store = assembled.store
+        self._broker = assembled.broker
+        self._engine = assembled.engine
+        self._catalogue = catalogue
+        self._new_id = new_id
+        self._stopping = asyncio.Event()
+        self._closed = False
+
+    @property
+    def store(self) -> Store:
+        """The store, for reading what the manager has no method for."""
+        return self._store
+
+    def problems(self) -> list[str]:
+        """Name what is wrong now; empty: everything works."""
+        return self._engine.problems()
+
+    async def start(
+        self,
+        definition: SagaDefinition | str,
+        steps: Iterable[Step] | None = None,
+        context: Mapping[str, Any] | None = None,
+        *,
+        key: str | None = None,
+    ) -> Saga:
+        """Start a saga; it exists and runs once this returns.
+
+        Args:
+            definition: a definition, the name of one given to ``open``, or,
+                with ``steps``, the name of an ad-hoc saga.
+            steps: the steps of an ad-hoc saga.
+            context: JSON data that handlers and conditions read.
+            key: makes the start idempotent: while the saga is kept, the same key
+                with the same body returns it, whatever its state.
+
+        Returns:
+            The saga after its first transition.
+
+        Raises:
+            KeyConflict: the key belongs to a saga with another body.
+            DefinitionError: no such name, or the steps make no saga.
+            HandlerNotFoundError: an action of this process has no handler.
+            PayloadError: the context cannot travel as JSON, or is too large.
+            StoreUnavailableError: the store stayed away; with a key it is safe
+                to call again, without one the saga may exist.
+        """
+        plan = self._catalogue.plan_of(definition, steps)
+        started = saga_started(
+            self._new_id(), plan, context or {}, key, ad_hoc=steps is not None
+        )
+        return await self._submit(started)
+
+    async def get(self, saga_id: str) -> Saga:
+        """Return a saga with its context and outputs.
+
+        Raises:
+            SagaNotFoundError: no such saga.
+        """
+        saga = await self._store.load(_checked_id(saga_id))
+        if saga is None:
+            raise SagaNotFoundError(saga_id)
+        return saga
+
+    async def record(self, saga_id: str) -> SagaRecord:
+        """Return a saga with its history and everything else that is known.
+
+        Raises:
+            SagaNotFoundError: no such saga.
+        """
+        record = await self._store.record(_checked_id(saga_id))
+        if record is None:
+            raise SagaNotFoundError(saga_id)
+        return record
+
+    async def list_active(self) -> list[Saga]:
+        """Return every saga that has not ended; ``failed`` ones are among them."""
+        return await self._store.list_active()
+
+    async def compensate(
+        self,
+        saga_id: str,
+        *,
+        reason: str,
+        principal: str = "manager",
+        force: bool = False,
+    ) -> Saga:
+        """Undo a saga.
+
+        Args:
+            saga_id: which.
+            reason: why; kept in the history.
+            principal: who asks; kept in the history.
+            force: also past the pivot, also when it completed.
+
+        Raises:
+            SagaNotFoundError: no such saga.
+            TransitionRefused: the table does not allow it; nothing changed.
+        """
+        checked = _checked_id(saga_id)
+        return await self._submit(
+            CompensateRequested(checked, principal, reason, force=force)
+        )
+
+    async def wait(self, saga_id: str, timeout: float | None = None) -> Saga:
+        """Return the saga once it is completed, compensated or failed.
+
+        Args:
+            saga_id: which.
+            timeout: seconds; None: as long as it takes.
+
+        Raises:
+            SagaNotFoundError: no such saga.
+            TimeoutError: it did not come to rest in time.
+        """
+        async with asyncio.timeout(timeout):
+            return await self._engine.waiters.wait(_checked_id(saga_id))
+
+    async def run(self) -> None:
+        """Return when ``stop`` was called; the engine works meanwhile."""
+        await self._stopping.wait()
+
+    async def stop(self, timeout: float = DRAIN_SECONDS) -> None:
+        """Take nothing new and finish what has begun, within ``timeout`` seconds.
+
+        What does not finish in time is left to the broker and the outbox: the
+        next engine goes on with it, and no attempt is used up.
+        """
+        try:
+            async with asyncio.timeout(timeout):
+                await self._engine.drain()
+        except TimeoutError:
+            _log.warning("not drained in time", seconds=timeout)
+        self._stopping.set()
+
+    async def close(self) -> None:
+        """Release everything; idempotent. ``stop`` first to drain."""
+        if self._closed:
+            return
+        self._closed = True
+        await self._engine.close()
+        if self._broker is not None:
+            await self._broker.close()
+        await self._store.close()
+        self._stopping.set()
+
+    async def _submit(self, event: Event) -> Saga:
+        decision = await self._engine.pipeline.submit(event, patience=PATIENCE_SECONDS)
+        if decision.refusal is not None:
+            raise decision.refusal
+        assert decision.saga is not None, "only answers may be about no saga"
+        return decision.saga
+
+
+def _checked_id(saga_id: str) -> SagaId:
+    # What has not the form of an id cannot be one; a store need not be asked.
+    if not is_saga_id(saga_id):
+        raise SagaNotFoundError(saga_id)
+    return SagaId(saga_id)

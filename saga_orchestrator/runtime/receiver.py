@@ -1,0 +1,257 @@
+"""The receiver: takes commands from the queues, runs handlers, hands answers on.
+
+For each delivery: set it aside if it is malformed; split it if it came back
+and holds several; run its commands together, each with its own answer; and
+acknowledge it when every answer is safe. What it cannot finish stays
+unacknowledged, and the broker delivers it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import random
+from dataclasses import replace
+
+from saga_orchestrator.core.commands import Answer, Command, Reply, routing_key
+from saga_orchestrator.core.states import Direction
+from saga_orchestrator.errors import MessageError
+from saga_orchestrator.participant.executor import execute, execute_long
+from saga_orchestrator.participant.handlers import Handler, Handlers
+from saga_orchestrator.participant.threads import HandlerThreads
+from saga_orchestrator.ports.broker import (
+    Broker,
+    Consumer,
+    Delivery,
+    OutgoingMessage,
+    QueueSpec,
+    Receipt,
+)
+from saga_orchestrator.ports.clock import Clock
+from saga_orchestrator.runtime.backoff import Backoff
+from saga_orchestrator.runtime.parking import Parking
+from saga_orchestrator.runtime.quarantine import Quarantine
+from saga_orchestrator.runtime.registry import Registry
+from saga_orchestrator.runtime.sinks import Sink
+from saga_orchestrator.runtime.supervisor import Supervisor
+from saga_orchestrator.wire.envelope import COMMANDS, read_commands
+from saga_orchestrator.wire.frame import pack
+from saga_orchestrator.wire.topology import Topology
+
+QUARANTINE_HEADER = "saga-quarantine"
+"""Marks a command that was split off a redelivered frame."""
+
+PUT_OFF = dt.timedelta(seconds=30)
+"""How long a command waits that came to a service without its handler."""
+
+
+class Receiver:
+    """Serves a process's handlers from their queues."""
+
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        registry: Registry,
+        sink: Sink,
+        parking: Parking,
+        supervisor: Supervisor,
+        clock: Clock,
+        rng: random.Random,
+        topology: Topology,
+        concurrency: int,
+        directions: frozenset[Direction] = frozenset(Direction),
+    ) -> None:
+        self._broker = broker
+        self._registry = registry
+        self._sink = sink
+        self._parking = parking
+        self._supervisor = supervisor
+        self._clock = clock
+        self._rng = rng
+        self._topology = topology
+        self._concurrency = concurrency
+        self._directions = directions
+        self._slots = asyncio.Semaphore(concurrency)
+        self._threads = HandlerThreads(concurrency)
+        self._quarantine = Quarantine()
+        self._consumers: list[Consumer] = []
+        self._in_hand = 0
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._draining = False
+
+    async def open(self) -> None:
+        """Declare and consume the queues of every service."""
+        for service in self._registry.services:
+            for direction in sorted(self._directions):
+                if service.actions(direction):
+                    await self._consume(service, direction)
+
+    def routes(self) -> list[tuple[str, str]]:
+        """Return the routing keys served here, each with its queue."""
+        return [
+            (key, spec.name)
+            for service in self._registry.services
+            for direction in self._directions
+            for spec in [queue_of(service, direction, self._topology)]
+            for key in spec.routing_keys
+        ]
+
+    async def stop(self) -> None:
+        """Take nothing new; what has not begun goes back to the broker."""
+        self._draining = True
+        for consumer in self._consumers:
+            await consumer.cancel()
+
+    async def drained(self) -> None:
+        """Wait until no delivery is in hand."""
+        await self._empty.wait()
+
+    async def _consume(self, service: Handlers, direction: Direction) -> None:
+        queue = queue_of(service, direction, self._topology)
+
+        async def handle(delivery: Delivery) -> None:
+            await self._handle(delivery, queue.name, service)
+
+        consumer = await self._broker.consume(queue, handle, prefetch=self._concurrency)
+        self._consumers.append(consumer)
+
+    async def _handle(self, delivery: Delivery, queue: str, service: Handlers) -> None:
+        self._in_hand += 1
+        self._empty.clear()
+        try:
+            if await self._process(delivery, queue, service):
+                await delivery.ack()
+        finally:
+            self._in_hand -= 1
+            if not self._in_hand:
+                self._empty.set()
+
+    async def _process(self, delivery: Delivery, queue: str, service: Handlers) -> bool:
+        """Do what a delivery asks for; tell whether it may be acknowledged.
+
+        If not, it is left as it is, and the broker delivers it again.
+        """
+        try:
+            commands = read_commands(delivery.body)
+        except MessageError as error:
+            await self._parking.park(delivery, queue, str(error))
+            return False
+        suspect = delivery.redelivered or QUARANTINE_HEADER in delivery.headers
+        if suspect and len(commands) > 1:
+            await self._split(commands, queue)
+            return True
+        if suspect:
+            async with self._quarantine.alone():
+                awaited = await self._sink.is_awaited(commands[0].fence)
+                return not awaited or await self._run(commands[0], queue, service)
+        async with self._quarantine.together(), asyncio.TaskGroup() as group:
+            runs = [
+                group.create_task(self._run(command, queue, service))
+                for command in commands
+            ]
+        return all(run.result() for run in runs)
+
+    async def _split(self, commands: list[Command], queue: str) -> None:
+        """Put each command of a frame that came back into a message of its own."""
+        messages = [
+            OutgoingMessage(
+                queue,
+                frame.body,
+                COMMANDS,
+                exchange="",
+                headers={QUARANTINE_HEADER: 1},
+            )
+            for command in commands
+            for frame in pack([command])
+        ]
+        backoff = Backoff(self._rng)
+        while messages:
+            receipts = await self._broker.publish(messages)
+            pairs = zip(messages, receipts, strict=True)
+            messages = [m for m, receipt in pairs if receipt is not Receipt.CONFIRMED]
+            if messages:
+                await self._clock.sleep(backoff.next())
+
+    async def _run(self, command: Command, queue: str, service: Handlers) -> bool:
+        """Run one command until its answer is safe; False: not begun, draining."""
+        handler = service.get(command.fence.direction, command.action)
+        answers = _Answers(self._sink, queue)
+        if handler is None:
+            await answers.send(_put_off(command, queue))
+            return True
+        if handler.long:
+            return await self._begin_long(command, handler, answers)
+        async with self._slots:
+            if self._draining:
+                return False
+            reply = await execute(
+                command, handler, clock=self._clock, threads=self._threads
+            )
+        await answers.send(reply)
+        return True
+
+    async def _begin_long(
+        self, command: Command, handler: Handler, answers: _Answers
+    ) -> bool:
+        """Begin a long handler; return when its *accepted* is safe."""
+
+        async def run() -> None:
+            async with self._slots:
+                if self._draining:
+                    answers.settled.set()
+                    return
+                reply = await execute_long(
+                    command,
+                    handler,
+                    answers.send,
+                    clock=self._clock,
+                    threads=self._threads,
+                )
+            await answers.send(reply)
+
+        self._supervisor.once(f"long {command.action}", run)
+        await answers.settled.wait()
+        return answers.accepted
+
+
+class _Answers:
+    """Sends a command's answers, marked with the queue it came from.
+
+    Attributes:
+        accepted: whether *accepted* was sent and is safe.
+        settled: set when the delivery's fate is known.
+    """
+
+    def __init__(self, sink: Sink, queue: str) -> None:
+        self._sink = sink
+        self._queue = queue
+        self.accepted = False
+        self.settled = asyncio.Event()
+
+    async def send(self, reply: Reply) -> None:
+        """Hand an answer on; return when it is safe."""
+        await self._sink.answer(replace(reply, answered_by=self._queue))
+        self.accepted = self.accepted or reply.answer is Answer.ACCEPTED
+        self.settled.set()
+
+
+def queue_of(service: Handlers, direction: Direction, topology: Topology) -> QueueSpec:
+    """Return the queue of a service's actions or compensations."""
+    actions = sorted(service.actions(direction))
+    return QueueSpec(
+        topology.queue_for(direction, service.service),
+        routing_keys=tuple(routing_key(direction, action) for action in actions),
+        dead_letter=topology.undelivered,
+    )
+
+
+def _put_off(command: Command, queue: str) -> Reply:
+    return Reply(
+        command.fence,
+        command.token,
+        Answer.RETRY_LATER,
+        error=f"queue {queue} has no handler for {command.action}",
+        delay=PUT_OFF,
+    )

@@ -1,0 +1,131 @@
+"""Where a participant's answers go.
+
+In the orchestrator's process straight into the commit pipeline; elsewhere over
+the broker to ``saga.replies``, so that a worker needs no database of ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Sequence
+from typing import Protocol
+
+import structlog
+
+from saga_orchestrator.core.commands import Reply, event_of
+from saga_orchestrator.core.events import StepFailed
+from saga_orchestrator.core.fence import Fence
+from saga_orchestrator.errors import StoreError
+from saga_orchestrator.ports.broker import Broker, OutgoingMessage, Receipt
+from saga_orchestrator.ports.clock import Clock
+from saga_orchestrator.ports.store import Store
+from saga_orchestrator.runtime.backoff import Backoff
+from saga_orchestrator.runtime.pipeline import CommitPipeline
+from saga_orchestrator.wire.envelope import REPLIES
+from saga_orchestrator.wire.frame import COMMANDS_MAX, pack_replies
+
+_log = structlog.get_logger("saga.sink")
+
+
+class Sink(Protocol):
+    """Takes answers; returns when they cannot be lost any more."""
+
+    async def answer(self, reply: Reply) -> None:
+        """Hand over one answer; the command may be acknowledged afterwards."""
+        ...
+
+    async def is_awaited(self, fence: Fence) -> bool:
+        """Tell whether a redelivered command still needs to be run."""
+        ...
+
+
+class LocalSink:
+    """Commits answers directly: the handlers run in the orchestrator's process."""
+
+    def __init__(
+        self,
+        pipeline: CommitPipeline,
+        store: Store,
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        self._pipeline = pipeline
+        self._store = store
+        self._clock = clock
+        self._rng = rng
+
+    async def answer(self, reply: Reply) -> None:
+        """Commit the answer, however long the store is away.
+
+        An answer that the store refuses to keep ends its step as unknown: the
+        handler ran, and running it again would bring the same answer.
+        """
+        try:
+            await self._pipeline.submit(event_of(reply))
+        except StoreError as error:
+            failure = StepFailed(
+                reply.fence,
+                refused=False,
+                error_type="UnstorableAnswer",
+                error=str(error)[:500],
+                retryable=False,
+            )
+            await self._pipeline.submit(failure)
+
+    async def is_awaited(self, fence: Fence) -> bool:
+        """Ask the store, however long it is away."""
+        backoff = Backoff(self._rng)
+        while True:
+            try:
+                return (await self._store.load_dispatches([fence]))[0] is not None
+            except StoreError as error:
+                _log.warning("store is away", error=str(error))
+                await self._clock.sleep(backoff.next())
+
+
+class RemoteSink:
+    """Publishes answers to the orchestrators; batches form by themselves."""
+
+    def __init__(
+        self, broker: Broker, queue: str, clock: Clock, rng: random.Random
+    ) -> None:
+        self._broker = broker
+        self._queue = queue
+        self._clock = clock
+        self._rng = rng
+        self._gathered: deque[tuple[Reply, asyncio.Future[None]]] = deque()
+        self._arrived = asyncio.Event()
+
+    async def answer(self, reply: Reply) -> None:
+        """Return when the broker has confirmed the answer."""
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._gathered.append((reply, done))
+        self._arrived.set()
+        await done
+
+    async def is_awaited(self, fence: Fence) -> bool:
+        """Say yes: only the orchestrator's store could tell."""
+        return True
+
+    async def run(self) -> None:
+        """Publish for ever."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            while self._gathered:
+                count = min(len(self._gathered), COMMANDS_MAX)
+                batch = [self._gathered.popleft() for _ in range(count)]
+                await self._publish([reply for reply, _ in batch])
+                for _, done in batch:
+                    if not done.done():
+                        done.set_result(None)
+
+    async def _publish(self, replies: Sequence[Reply]) -> None:
+        body = pack_replies(replies)
+        message = OutgoingMessage(self._queue, body, REPLIES, exchange="")
+        backoff = Backoff(self._rng)
+        while (await self._broker.publish([message])) != [Receipt.CONFIRMED]:
+            _log.warning("answers not confirmed yet", count=len(replies))
+            await self._clock.sleep(backoff.next())

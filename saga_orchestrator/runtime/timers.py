@@ -1,0 +1,84 @@
+"""Durable timers: any replica wakes the sagas whose time has come.
+
+The instants are in the store and the store's clock decides; this loop only
+asks often enough. It sleeps until the next instant that it knows of, at most
+``POLL_SECONDS``, because another replica may have set an earlier one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from collections.abc import Sequence
+
+import structlog
+
+from saga_orchestrator.core.decision import Decision
+from saga_orchestrator.core.events import TimeCame
+from saga_orchestrator.errors import StoreError
+from saga_orchestrator.ports.clock import Clock
+from saga_orchestrator.ports.store import Store
+from saga_orchestrator.runtime.pipeline import CommitPipeline
+
+SAGAS_MAX = 256
+POLL_SECONDS = 0.5
+SHORTEST_SECONDS = 0.002
+
+_log = structlog.get_logger("saga.timers")
+
+
+class Timers:
+    """Feeds ``TimeCame`` for every saga that is due."""
+
+    def __init__(self, store: Store, pipeline: CommitPipeline, clock: Clock) -> None:
+        self._store = store
+        self._pipeline = pipeline
+        self._clock = clock
+        self._earlier = asyncio.Event()
+        self._next: dt.datetime | None = None
+
+    def notice(self, decisions: Sequence[Decision]) -> None:
+        """Wake up sooner where a commit of ours set an earlier instant."""
+        for decision in decisions:
+            saga = decision.saga
+            if saga is None or saga.wake_at is None or not decision.changed:
+                continue
+            if self._next is None or saga.wake_at < self._next:
+                self._next = saga.wake_at
+                self._earlier.set()
+
+    async def run(self) -> None:
+        """Fire for ever."""
+        while True:
+            try:
+                ids = await self._store.due(SAGAS_MAX)
+                if ids:
+                    events = [self._pipeline.submit(TimeCame(id_)) for id_ in ids]
+                    await asyncio.gather(*events, return_exceptions=True)
+                    continue
+                self._next = await self._store.next_due()
+                now = await self._store.now()
+            except StoreError as error:
+                _log.warning("store is away", error=str(error))
+                await self._clock.sleep(POLL_SECONDS)
+                continue
+            await self._pause(now)
+
+    async def _pause(self, now: dt.datetime) -> None:
+        seconds = POLL_SECONDS
+        if self._next is not None:
+            ahead = (self._next - now).total_seconds()
+            seconds = min(max(ahead, SHORTEST_SECONDS), POLL_SECONDS)
+        self._earlier.clear()
+        async with asyncio.TaskGroup() as group:
+            waits = [
+                group.create_task(self._clock.sleep(seconds)),
+                group.create_task(_wait(self._earlier)),
+            ]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()

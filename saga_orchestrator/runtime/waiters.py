@@ -1,0 +1,66 @@
+"""Those who wait for a saga's end: told at once of a local one, else polling."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from saga_orchestrator.core.decision import Decision
+from saga_orchestrator.core.ids import SagaId
+from saga_orchestrator.core.saga import Saga
+from saga_orchestrator.core.states import ENDED, SagaState
+from saga_orchestrator.errors import SagaNotFoundError
+from saga_orchestrator.ports.clock import Clock
+from saga_orchestrator.ports.store import Store
+
+POLL_FIRST_SECONDS = 0.05
+POLL_LAST_SECONDS = 1.0
+RESTING = ENDED | {SagaState.FAILED}
+"""The states that ``wait`` returns at."""
+
+
+class Waiters:
+    """Wakes the callers of ``wait`` when a commit of ours brings a saga to rest."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+        self._events: dict[SagaId, asyncio.Event] = {}
+        self._counts: dict[SagaId, int] = {}
+
+    def notice(self, decisions: Sequence[Decision]) -> None:
+        """Look through a commit for sagas that came to rest."""
+        for decision in decisions:
+            saga = decision.saga
+            if saga is not None and saga.state in RESTING and saga.id in self._events:
+                self._events[saga.id].set()
+
+    async def wait(self, saga_id: SagaId) -> Saga:
+        """Return the saga once it rests: at an end, or failed.
+
+        Raises:
+            SagaNotFoundError: there is no such saga.
+        """
+        event = self._events.setdefault(saga_id, asyncio.Event())
+        self._counts[saga_id] = self._counts.get(saga_id, 0) + 1
+        try:
+            return await self._poll(saga_id, event)
+        finally:
+            self._counts[saga_id] -= 1
+            if not self._counts[saga_id]:
+                del self._counts[saga_id], self._events[saga_id]
+
+    async def _poll(self, saga_id: SagaId, event: asyncio.Event) -> Saga:
+        seconds = POLL_FIRST_SECONDS
+        while True:
+            event.clear()
+            saga = await self._store.load(saga_id)
+            if saga is None:
+                raise SagaNotFoundError(saga_id)
+            if saga.state in RESTING:
+                return saga
+            try:
+                async with asyncio.timeout(seconds):
+                    await event.wait()
+            except TimeoutError:
+                seconds = min(seconds * 2, POLL_LAST_SECONDS)

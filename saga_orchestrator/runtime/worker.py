@@ -1,0 +1,86 @@
+"""A participant process: handlers and a broker, and no database of ours."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+
+import structlog
+
+from saga_orchestrator.core.states import Direction
+from saga_orchestrator.ports.broker import Broker, QueueSpec
+from saga_orchestrator.ports.clock import Clock
+from saga_orchestrator.runtime.manager import DRAIN_SECONDS
+from saga_orchestrator.runtime.parking import Parking
+from saga_orchestrator.runtime.receiver import Receiver
+from saga_orchestrator.runtime.registry import Registry
+from saga_orchestrator.runtime.sinks import RemoteSink
+from saga_orchestrator.runtime.supervisor import Supervisor
+from saga_orchestrator.wire.topology import Topology
+
+_log = structlog.get_logger("saga.worker")
+
+
+class Worker:
+    """Runs handlers for orchestrators elsewhere; answers over ``saga.replies``."""
+
+    def __init__(
+        self,
+        *,
+        broker: Broker,
+        registry: Registry,
+        clock: Clock,
+        rng: random.Random,
+        topology: Topology,
+        concurrency: int,
+        directions: frozenset[Direction] = frozenset(Direction),
+    ) -> None:
+        self._broker = broker
+        self._topology = topology
+        self._supervisor = Supervisor(clock)
+        self._sink = RemoteSink(broker, topology.replies, clock, rng)
+        self._receiver = Receiver(
+            broker=broker,
+            registry=registry,
+            sink=self._sink,
+            parking=Parking(broker, topology.dead, clock, rng),
+            supervisor=self._supervisor,
+            clock=clock,
+            rng=rng,
+            topology=topology,
+            concurrency=concurrency,
+            directions=directions,
+        )
+        self._stopping = asyncio.Event()
+
+    async def open(self) -> None:
+        """Declare the queues and take commands."""
+        names = self._topology
+        await self._supervisor.open()
+        self._supervisor.loop("replies", self._sink.run)
+        await self._broker.declare(QueueSpec(names.replies, dead_letter=names.dead))
+        await self._broker.declare(QueueSpec(names.undelivered, dead_letter=names.dead))
+        await self._receiver.open()
+
+    def problems(self) -> list[str]:
+        """Name what is wrong now; empty: everything works."""
+        return [*self._broker.problems(), *self._supervisor.problems()]
+
+    async def run(self) -> None:
+        """Return when ``stop`` was called; handlers run meanwhile."""
+        await self._stopping.wait()
+
+    async def stop(self, timeout: float = DRAIN_SECONDS) -> None:
+        """Take nothing new and finish what has begun, within ``timeout`` seconds."""
+        try:
+            async with asyncio.timeout(timeout):
+                await self._receiver.stop()
+                await self._receiver.drained()
+        except TimeoutError:
+            _log.warning("not drained in time", seconds=timeout)
+        self._stopping.set()
+
+    async def close(self) -> None:
+        """Release everything. ``stop`` first to drain."""
+        await self._supervisor.close()
+        await self._broker.close()

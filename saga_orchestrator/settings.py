@@ -1,0 +1,101 @@
+"""Settings: flag over ``SAGA_…`` environment over ``saga.toml`` over default.
+
+Parsed once, frozen, unknown keys refused; the parts get plain values.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from saga_orchestrator.errors import ConfigurationError
+from saga_orchestrator.wire.topology import Topology
+
+FILE = Path("saga.toml")
+PREFIX = "SAGA_"
+_NAMES = Topology()
+
+
+class Settings(BaseSettings):
+    """What a process is run with.
+
+    Attributes:
+        store: the store's URL.
+        broker: the broker's URL.
+        concurrency: handlers that run at a time.
+        drain_seconds: how long a stopping process finishes what it has begun.
+        log_level: from which level on log lines are written, to stderr.
+        log_format: ``auto`` is for people on a terminal, else JSON.
+        exchange: the topic exchange of commands.
+        steps_queue: the queue of actions, and the stem of the services' ones.
+        compensate_queue: the same for compensations.
+        replies_queue: answers of workers.
+        undelivered_queue: what passed the broker's delivery limit.
+        dead_queue: messages that can never be processed.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    store: str = "sqlite:///saga.db"
+    broker: str = "memory://"
+    concurrency: int = Field(default=64, ge=1, le=10_000)
+    drain_seconds: float = Field(default=25.0, ge=0, le=3600)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "console", "json"] = "auto"
+    exchange: str = _NAMES.exchange
+    steps_queue: str = _NAMES.steps
+    compensate_queue: str = _NAMES.compensate
+    replies_queue: str = _NAMES.replies
+    undelivered_queue: str = _NAMES.undelivered
+    dead_queue: str = _NAMES.dead
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Order the sources: flags, environment, ``saga.toml``."""
+        toml = TomlConfigSettingsSource(settings_cls, toml_file=FILE)
+        return init_settings, env_settings, toml
+
+    @property
+    def topology(self) -> Topology:
+        """The names on the broker."""
+        return Topology(
+            exchange=self.exchange,
+            steps=self.steps_queue,
+            compensate=self.compensate_queue,
+            replies=self.replies_queue,
+            undelivered=self.undelivered_queue,
+            dead=self.dead_queue,
+        )
+
+
+def load_settings(**flags: Any) -> Settings:  # noqa: ANN401 - checked by the model
+    """Return the settings; flags that are None count as not given.
+
+    Raises:
+        ConfigurationError: names the setting, where it may be set, and the fix.
+    """
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        name = ".".join(str(word) for word in first["loc"])
+        raise ConfigurationError(
+            f"{name}: {first['msg']} (flag --{name.replace('_', '-')}, environment "
+            f"{PREFIX}{name.upper()}, or {FILE})"
+        ) from error

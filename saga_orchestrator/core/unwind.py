@@ -12,6 +12,7 @@ from saga_orchestrator.core.draft import Draft
 from saga_orchestrator.core.saga import StepStatus, needs_undo
 from saga_orchestrator.core.states import (
     Direction,
+    Outcome,
     Phase,
     SagaState,
     StepState,
@@ -72,7 +73,17 @@ def _waiting_for_undo(draft: Draft) -> list[int]:
         for number, status in enumerate(draft.steps)
         if _is_revived(status) or needs_undo(draft.plan.steps[number], status)
     ]
-    return sorted(numbers, key=lambda number: draft.steps[number].mark, reverse=True)
+    return sorted(numbers, key=lambda number: _age(draft, number), reverse=True)
+
+
+def _age(draft: Draft, number: int) -> tuple[int, bool, int]:
+    """Return what the undo goes down by.
+
+    A success and the dispatches that it caused share a history number; those
+    came after it.
+    """
+    status = draft.steps[number]
+    return status.mark, status.outcome is not Outcome.SUCCEEDED, number
 
 
 def _is_running_action(status: StepStatus) -> bool:

@@ -1,0 +1,125 @@
+"""What a handler knows of its saga, and what it may add to it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping
+from functools import cached_property
+
+import structlog
+
+from saga_orchestrator.core.commands import Command
+from saga_orchestrator.core.payload import PAYLOAD_BYTES_MAX, Json, normalise
+from saga_orchestrator.core.states import Direction
+from saga_orchestrator.participant.values import copy
+
+
+class StepContext:
+    """One run of a handler.
+
+    Attributes:
+        saga_id: the saga.
+        saga_name: its definition's name.
+        step: the step's name.
+        direction: the step's action, or its compensation.
+        attempt: the retry policy's count, from 1.
+        deadline: aware instant after which nobody waits for the answer: the
+            earliest of the run's timeout, the step's limit and the saga's
+            deadline.
+        idempotency_key: the same across attempts and redeliveries of this
+            direction of the step; pass it on to services that take one.
+        action_key: the action's idempotency key: how a compensation without an
+            output finds what to undo.
+        fence: which dispatch this is; with ``token``, what a deferred answer
+            must carry.
+        token: proof that the orchestrator sent the command.
+    """
+
+    def __init__(
+        self, command: Command, *, now: dt.datetime, bytes_max: int = PAYLOAD_BYTES_MAX
+    ) -> None:
+        self.fence = command.fence
+        self.token = command.token
+        self.saga_id = command.fence.saga_id
+        self.saga_name = command.saga_name
+        self.step = command.fence.step
+        self.direction: Direction = command.fence.direction
+        self.attempt = command.attempt
+        self.idempotency_key = command.idempotency_key
+        self.action_key = command.action_key
+        ends = [now + command.timeout, command.expires_at]
+        if command.deadline_at is not None:
+            ends.append(command.deadline_at)
+        self.deadline = min(ends)
+        self._command = command
+        self._bytes_max = bytes_max
+        self._updates: dict[str, Json] = {}
+        self._claims: dict[object, bool] = {}
+
+    # Copies, for in the orchestrator's process a command shares its data with
+    # the snapshot that it was built from. Made on first use: few handlers ask.
+
+    @cached_property
+    def context(self) -> Mapping[str, Json]:
+        """The saga's context when the step was first sent; ``update`` changes it."""
+        return copy(self._command.context)  # type: ignore[no-any-return]  # JSON
+
+    @cached_property
+    def input(self) -> Json:
+        """The action's argument as JSON; a compensation sees it too."""
+        return copy(self._command.input)
+
+    @cached_property
+    def output(self) -> Json:
+        """In a compensation the action's output as JSON; None: nobody knows."""
+        return copy(self._command.output)
+
+    @cached_property
+    def outputs(self) -> Mapping[str, Json]:
+        """The outputs of the steps that this one directly depends on."""
+        return copy(self._command.outputs)  # type: ignore[no-any-return]  # JSON
+
+    @cached_property
+    def logger(self) -> structlog.typing.FilteringBoundLogger:
+        """A logger that says which saga, step and attempt a line is about."""
+        logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(
+            "saga_orchestrator.handler"
+        )
+        return logger.bind(
+            saga_id=self.saga_id,
+            step=self.step,
+            direction=str(self.direction),
+            attempt=self.attempt,
+        )
+
+    def update(self, values: Mapping[str, Json]) -> None:
+        """Merge these keys into the saga's context, together with the answer.
+
+        Per top-level key; the last commit wins, None deletes a key. Nothing is
+        merged when the handler fails.
+
+        Raises:
+            PayloadError: a value cannot travel as JSON; names the key.
+        """
+        merged = {**self._updates, **values}
+        self._updates = normalise(merged, "update", bytes_max=self._bytes_max)
+
+    @property
+    def updates(self) -> Mapping[str, Json]:
+        """What ``update`` gathered."""
+        return self._updates
+
+    # What barriers tell the answer.
+
+    def note_claim(self, barrier: object, *, is_new: bool) -> None:
+        """Remember whether the barrier let this run have its effect."""
+        self._claims[barrier] = is_new
+
+    def is_noted(self, barrier: object) -> bool:
+        """Tell whether this run went through the barrier already."""
+        return barrier in self._claims
+
+    @property
+    def had_effect(self) -> bool:
+        """False only where barriers know that this run changed nothing."""
+        return not self._claims or any(self._claims.values())

@@ -1,0 +1,136 @@
+"""Runs one handler for one command. Knows neither broker nor store.
+
+Whatever the handler does, there is one answer, and the worker lives on. Only a
+cancellation from outside, the drain, passes through: the command was then not
+answered, and the broker delivers it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from saga_orchestrator.core.commands import Answer, Command, Reply
+from saga_orchestrator.core.payload import PAYLOAD_BYTES_MAX
+from saga_orchestrator.participant.answers import reply_to_error, reply_to_value
+from saga_orchestrator.participant.context import StepContext
+from saga_orchestrator.participant.handlers import Handler
+from saga_orchestrator.participant.threads import HandlerThreads, run_limit
+from saga_orchestrator.ports.clock import Clock
+
+HEARTBEAT_SECONDS = 20.0
+"""A third of the silence after which the orchestrator gives a run up."""
+
+
+async def execute(
+    command: Command,
+    handler: Handler,
+    *,
+    clock: Clock,
+    threads: HandlerThreads,
+    bytes_max: int = PAYLOAD_BYTES_MAX,
+) -> Reply:
+    """Run the handler and return the answer.
+
+    The run is cancelled after the command's timeout. A handler that swallows
+    the cancellation keeps its caller waiting; the step's limit, in the store,
+    then settles the step.
+
+    Args:
+        command: what to do.
+        handler: what does it.
+        clock: tells whether the command outlived its limit in a queue.
+        threads: where sync handlers run.
+        bytes_max: the limit of the output's JSON, and of the update's.
+
+    Raises:
+        asyncio.CancelledError: the caller was cancelled; there is no answer.
+    """
+    now = clock.now()
+    if now >= command.expires_at:
+        return _expired(command)
+    ctx = StepContext(command, now=now, bytes_max=bytes_max)
+    cancels = _pending_cancels()
+    try:
+        value = await _call(handler, ctx, command, threads)
+    except BaseException as error:
+        # SystemExit too: user code raised it. And so it did with a cancellation
+        # that nobody asked for.
+        if isinstance(error, asyncio.CancelledError) and _pending_cancels() > cancels:
+            raise
+        return reply_to_error(ctx, error)
+    return reply_to_value(ctx, handler, value, bytes_max=bytes_max)
+
+
+async def execute_long(
+    command: Command,
+    handler: Handler,
+    answer: Callable[[Reply], Awaitable[None]],
+    *,
+    clock: Clock,
+    threads: HandlerThreads,
+    bytes_max: int = PAYLOAD_BYTES_MAX,
+) -> Reply:
+    """Run a long handler: say *accepted*, then beat until it ends.
+
+    Args:
+        command: what to do.
+        handler: what does it.
+        answer: sends *accepted* and the heartbeats; the caller acknowledges the
+            delivery once *accepted* is confirmed. It must not raise: that
+            would cancel the handler.
+        clock: waits between heartbeats.
+        threads: where sync handlers run.
+        bytes_max: as for ``execute``.
+
+    Returns:
+        The final answer, which the caller sends. No heartbeat follows it.
+
+    Raises:
+        asyncio.CancelledError: the caller was cancelled; there is no final
+            answer, and the orchestrator will miss the heartbeats.
+    """
+    await answer(Reply(command.fence, command.token, Answer.ACCEPTED, heartbeat=True))
+    async with asyncio.TaskGroup() as group:
+        beats = group.create_task(_beat(command, answer, clock))
+        reply = await execute(
+            command, handler, clock=clock, threads=threads, bytes_max=bytes_max
+        )
+        beats.cancel()
+    return reply
+
+
+async def _beat(
+    command: Command, answer: Callable[[Reply], Awaitable[None]], clock: Clock
+) -> None:
+    while True:
+        await clock.sleep(HEARTBEAT_SECONDS)
+        await answer(Reply(command.fence, command.token, Answer.HEARTBEAT))
+
+
+async def _call(
+    handler: Handler, ctx: StepContext, command: Command, threads: HandlerThreads
+) -> object:
+    arguments = handler.arguments(ctx, command)
+    seconds = command.timeout.total_seconds()
+    if not handler.is_async:
+        return await threads.run(handler.function, arguments, seconds)
+    async with run_limit(seconds):
+        value: object = await handler.function(*arguments)
+    return value
+
+
+def _pending_cancels() -> int:
+    task = asyncio.current_task()
+    return task.cancelling() if task else 0
+
+
+def _expired(command: Command) -> Reply:
+    # Not a refusal: an earlier delivery of the same command may have begun.
+    return Reply(
+        command.fence,
+        command.token,
+        Answer.UNKNOWN,
+        error_type="Expired",
+        error=f"not begun: it came after its limit, {command.expires_at.isoformat()}",
+    )

@@ -1,1 +1,1 @@
-
+"""Message brokers, found by URL scheme: RabbitMQ and in-process."""

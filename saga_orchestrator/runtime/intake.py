@@ -60,7 +60,7 @@ class Intake:
         """Declare and consume both queues."""
         names = self._topology
         replies = QueueSpec(names.replies, dead_letter=names.dead)
-        undelivered = QueueSpec(names.undelivered, dead_letter=names.dead)
+        undelivered = QueueSpec(names.undelivered)
         self._consumers = [
             await self._broker.consume(replies, self._on_replies, prefetch=PREFETCH),
             await self._broker.consume(

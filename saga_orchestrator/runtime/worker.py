@@ -59,7 +59,7 @@ class Worker:
         await self._supervisor.open()
         self._supervisor.loop("replies", self._sink.run)
         await self._broker.declare(QueueSpec(names.replies, dead_letter=names.dead))
-        await self._broker.declare(QueueSpec(names.undelivered, dead_letter=names.dead))
+        await self._broker.declare(QueueSpec(names.undelivered))
         await self._receiver.open()
 
     def problems(self) -> list[str]:

@@ -1,0 +1,99 @@
+"""The client library's errors, said in ours: nothing of it crosses the port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
+
+from aio_pika.exceptions import (
+    CONNECTION_EXCEPTIONS,
+    ChannelPreconditionFailed,
+    InvalidFrameError,
+    ProbableAuthenticationError,
+)
+
+from saga_orchestrator.errors import BrokerUnavailableError, TopologyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+CLIENT_ERRORS = (TimeoutError, *CONNECTION_EXCEPTIONS)
+
+
+def cancelled_from_outside() -> bool:
+    """Tell whether the running task is being cancelled.
+
+    When a connection is lost aiormq ends the calls on it with a
+    ``CancelledError`` of its own, which is no cancellation of the caller.
+    """
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
+@contextlib.contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Raise our errors in place of the client library's.
+
+    Args:
+        doing: what is under way, for the message.
+
+    Raises:
+        TopologyError: the broker has it with other arguments.
+        BrokerUnavailableError: anything else.
+    """
+    try:
+        yield
+    except ChannelPreconditionFailed as error:
+        raise TopologyError(
+            f"{doing}: {_text(error)}; ours is a durable quorum queue: delete "
+            "the other one, or configure another name"
+        ) from error
+    except asyncio.CancelledError as error:
+        if cancelled_from_outside():
+            raise
+        raise BrokerUnavailableError(f"{doing}: the connection was lost") from error
+    except CLIENT_ERRORS as error:
+        raise BrokerUnavailableError(f"{doing}: {_text(error)}") from error
+
+
+def masked(url: str) -> str:
+    """Return the URL without its password, query and fragment."""
+    parts = urlsplit(url)
+    login = f"{parts.username}:***@" if parts.username else ""
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{login}{parts.hostname}{port}{parts.path}"
+
+
+def is_refusal(error: BaseException | None) -> bool:
+    """Tell whether the broker answered and said no: trying again will not help."""
+    return isinstance(error, ProbableAuthenticationError | InvalidFrameError)
+
+
+def unavailable(url: str, error: BaseException) -> BrokerUnavailableError:
+    """Say why there is no connection, and what to do."""
+    parts = urlsplit(url)
+    if isinstance(error, ProbableAuthenticationError):
+        problem = (
+            f"the login {parts.username!r} was refused; check the user and the "
+            "password in the broker URL (rabbitmqctl authenticate_user)"
+        )
+    elif isinstance(error, InvalidFrameError):
+        # RabbitMQ closes the connection where the client expects Open-Ok
+        vhost = unquote(parts.path[1:]) or "/"
+        problem = (
+            f"the virtual host {vhost!r} was refused; create it (rabbitmqctl "
+            f"add_vhost) or permit the user {parts.username!r} to enter it "
+            "(rabbitmqctl set_permissions)"
+        )
+    else:
+        problem = f"{_text(error)}; is RabbitMQ running, and the address right?"
+    return BrokerUnavailableError(f"no connection to {masked(url)}: {problem}")
+
+
+def _text(error: BaseException) -> str:
+    """Return an error's words; its type where it has none."""
+    if isinstance(error, TimeoutError) and not error.args:
+        return "no answer in time"
+    return ": ".join(str(part) for part in error.args) or type(error).__name__

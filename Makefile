@@ -1,0 +1,42 @@
+# Every command of the project. `make` alone lists them.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:  # the targets share .venv
+.PHONY: help demo test check lint format clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: .venv/.runtime ## Run sagas with faults and check them; installs only what a user needs
+	$(BIN)/saga demo
+
+test: ## Run everything, against real PostgreSQL and RabbitMQ
+	@PYTHON=$(PYTHON) tools/install_packages.sh python3-venv postgresql rabbitmq-server
+	@$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+check: lint ## Run the fast half: format, lint, types, import contracts, unit tests
+	$(BIN)/python -m pytest tests/unit
+
+lint: .venv/.dev
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/codespell
+
+format: .venv/.dev ## Format the code and fix what the linter can
+	$(BIN)/ruff check --fix-only
+	$(BIN)/ruff format
+
+clean: ## Remove .venv, caches and what was built
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is newer than pyproject.toml when all that it names is installed.
+.venv/.runtime .venv/.dev: .venv/.%: pyproject.toml
+	@PYTHON=$(PYTHON) tools/set_up.sh $*
+	@touch $@

@@ -1,1 +1,1 @@
-"""Stores."""
+"""The stores that come with saga-orchestrator, found by the scheme of their URL."""

@@ -10,7 +10,11 @@ import aio_pika
 import pytest
 
 from saga_orchestrator.brokers.rabbitmq import RabbitBroker
-from saga_orchestrator.errors import BrokerUnavailableError, TopologyError
+from saga_orchestrator.errors import (
+    BrokerUnavailableError,
+    ConfigurationError,
+    TopologyError,
+)
 from saga_orchestrator.ports.broker import (
     Delivery,
     OutgoingMessage,
@@ -438,3 +442,12 @@ async def test_a_memory_alarm_blocks_publishing_and_passes(
 
 async def _confirms(broker: RabbitBroker) -> bool:
     return await broker.publish([message()]) == [Receipt.CONFIRMED]
+
+
+@pytest.mark.parametrize(
+    "url", ["amqp://", "amqp://h:99999/", "amqp://h:abc", "amqp://[::1"]
+)
+def test_a_url_that_cannot_be_read_is_a_configuration_error(url):
+    """A typing mistake is told at once, with an example of the right form."""
+    with pytest.raises(ConfigurationError, match="write amqp://user:password@host"):
+        RabbitBroker(url)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from aio_pika.exceptions import ChannelNotFoundEntity
 
 from saga_orchestrator.brokers.rabbitmq.consumer import RabbitConsumer
-from saga_orchestrator.brokers.rabbitmq.link import Link, Timing
+from saga_orchestrator.brokers.rabbitmq.link import Link, Timing, check_url
 from saga_orchestrator.brokers.rabbitmq.publisher import Publisher
 from saga_orchestrator.brokers.rabbitmq.queues import declare_exchange, declare_queue
 from saga_orchestrator.brokers.tasks import TaskSet
@@ -67,7 +67,11 @@ class RabbitBroker(Broker):
             reconnect_interval: seconds before a lost connection or consumer is
                 restored; None: drawn, 1 to 4.
             heartbeat: seconds; one that is in the URL wins.
+
+        Raises:
+            ConfigurationError: the URL cannot be read.
         """
+        check_url(url)
         rng = rng or random.Random()  # noqa: S311 - spreads reconnects, no secret
         self._exchange = topology.exchange
         self._clock = clock or SystemClock()

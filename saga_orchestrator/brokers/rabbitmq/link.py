@@ -22,7 +22,11 @@ from saga_orchestrator.brokers.rabbitmq.failures import (
     translated,
     unavailable,
 )
-from saga_orchestrator.errors import BrokerError, BrokerUnavailableError
+from saga_orchestrator.errors import (
+    BrokerError,
+    BrokerUnavailableError,
+    ConfigurationError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
@@ -229,3 +233,19 @@ async def in_time(work: Awaitable[object], seconds: float) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+def check_url(url: str) -> None:
+    """Refuse a URL that names no broker, before anything is connected.
+
+    Raises:
+        ConfigurationError: says what is wrong with it, and what one looks like.
+    """
+    example = "write amqp://user:password@host:5672/vhost"
+    try:
+        parsed = URL(url)
+        host, _ = parsed.host, parsed.port  # both are parsed when asked for
+    except ValueError as error:
+        raise ConfigurationError(f"broker: {error}; {example}") from error
+    if not host:
+        raise ConfigurationError(f"broker: the URL names no host; {example}")

@@ -15,7 +15,6 @@ from saga_orchestrator.core.states import SagaState
 from saga_orchestrator.ports.broker import Broker
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import LEASE, SagaFilter, Store
-from saga_orchestrator.runtime.backlog import Backlog
 from saga_orchestrator.runtime.intake import Intake
 from saga_orchestrator.runtime.parking import Parking
 from saga_orchestrator.runtime.pipeline import CommitPipeline
@@ -23,6 +22,7 @@ from saga_orchestrator.runtime.publisher import Offer, Publisher
 from saga_orchestrator.runtime.receiver import Receiver
 from saga_orchestrator.runtime.registry import Registry
 from saga_orchestrator.runtime.relay import OutboxRelay
+from saga_orchestrator.runtime.routes import Routes
 from saga_orchestrator.runtime.sinks import LocalSink
 from saga_orchestrator.runtime.supervisor import Supervisor
 from saga_orchestrator.runtime.timers import Timers
@@ -90,10 +90,10 @@ class Engine(Client):
     ) -> None:
         super().__init__(store, clock, rng, lease=LEASE)
         self.broker = broker
-        backlog = Backlog(broker)
+        self._routes = Routes(broker)
         parking = Parking(broker, topology.dead, clock, rng)
-        sink = LocalSink(self.pipeline, store, clock, rng)
-        self._publisher = Publisher(store, broker, self.pipeline, clock, backlog)
+        sink = LocalSink(self.pipeline, store, self._routes, clock, rng)
+        self._publisher = Publisher(store, broker, self.pipeline, clock, self._routes)
         self._relay = OutboxRelay(store, self._publisher, clock)
         self._timers = Timers(store, self.pipeline, clock)
         self._intake = Intake(
@@ -101,7 +101,7 @@ class Engine(Client):
             store=store,
             pipeline=self.pipeline,
             parking=parking,
-            backlog=backlog,
+            routes=self._routes,
             topology=topology,
         )
         self._receiver = Receiver(
@@ -116,7 +116,7 @@ class Engine(Client):
             concurrency=concurrency,
         )
         for action, queue in self._receiver.routes():
-            backlog.learn(action, queue)
+            self._routes.learn(action, queue)
         self.pipeline.listen(self._publish)
         self.pipeline.listen(self._timers.notice)
 
@@ -145,7 +145,11 @@ class Engine(Client):
 
     def problems(self) -> list[str]:
         """Name what is wrong now."""
-        return [*super().problems(), *self.broker.problems()]
+        return [
+            *super().problems(),
+            *self.broker.problems(),
+            *self._routes.problems(),
+        ]
 
     async def resend_open(self) -> int:
         """Send every open command again, with its fence: the broker lost its data.

@@ -19,9 +19,9 @@ from saga_orchestrator.core.fence import is_genuine
 from saga_orchestrator.errors import ForgedReplyError, MessageError, StoreDataError
 from saga_orchestrator.ports.broker import Broker, Consumer, Delivery, QueueSpec
 from saga_orchestrator.ports.store import Store
-from saga_orchestrator.runtime.backlog import Backlog
 from saga_orchestrator.runtime.parking import Parking
 from saga_orchestrator.runtime.pipeline import CommitPipeline
+from saga_orchestrator.runtime.routes import Routes
 from saga_orchestrator.wire.envelope import COMMANDS, read_commands, read_replies
 from saga_orchestrator.wire.topology import Topology
 
@@ -42,14 +42,14 @@ class Intake:
         store: Store,
         pipeline: CommitPipeline,
         parking: Parking,
-        backlog: Backlog,
+        routes: Routes,
         topology: Topology,
     ) -> None:
         self._broker = broker
         self._store = store
         self._pipeline = pipeline
         self._parking = parking
-        self._backlog = backlog
+        self._routes = routes
         self._topology = topology
         self._consumers: list[Consumer] = []
         self._in_hand = 0
@@ -110,7 +110,7 @@ class Intake:
             saga, fence = decision.saga, event.fence
             if saga is not None and fence.step in saga.plan.number:
                 step = saga.plan.steps[saga.plan.number[fence.step]]
-                self._backlog.learn(key_of(step, fence.direction), event.answered_by)
+                self._routes.learn(key_of(step, fence.direction), event.answered_by)
 
     async def _submit(self, events: Sequence[Event]) -> list[Decision]:
         async with asyncio.TaskGroup() as group:
@@ -124,6 +124,7 @@ class Intake:
                 raise ForgedReplyError(
                     f"reply: token: was not issued for {reply.fence.text}"
                 )
+            self._routes.answered(reply.fence, reply.answered_by)
         return [event_of(reply) for reply in replies]
 
     def _events_of_undelivered(self, delivery: Delivery) -> list[Event]:

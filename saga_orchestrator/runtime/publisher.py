@@ -27,8 +27,8 @@ from saga_orchestrator.errors import StoreError
 from saga_orchestrator.ports.broker import Broker, OutgoingMessage, Receipt
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import LEASE, Store
-from saga_orchestrator.runtime.backlog import Backlog
 from saga_orchestrator.runtime.pipeline import CommitPipeline
+from saga_orchestrator.runtime.routes import Routes
 from saga_orchestrator.wire.envelope import COMMANDS, MESSAGE_BYTES_MAX
 from saga_orchestrator.wire.frame import Frame, pack
 
@@ -65,13 +65,13 @@ class Publisher:
         broker: Broker,
         pipeline: CommitPipeline,
         clock: Clock,
-        backlog: Backlog,
+        routes: Routes,
     ) -> None:
         self._store = store
         self._broker = broker
         self._pipeline = pipeline
         self._clock = clock
-        self._backlog = backlog
+        self._routes = routes
         self._gathered: deque[Offer] = deque()
         self._arrived = asyncio.Event()
         self._pending: dict[Fence, float] = {}
@@ -182,7 +182,7 @@ class Publisher:
         return False
 
     async def _is_queued(self, command: Command) -> bool:
-        return await self._backlog.holds(command.routing_key)
+        return await self._routes.is_queued(command.routing_key)
 
     def _fail(self, fence: Fence, problem: str) -> None:
         failure = StepFailed(

@@ -23,6 +23,7 @@ from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import Store
 from saga_orchestrator.runtime.backoff import Backoff
 from saga_orchestrator.runtime.pipeline import CommitPipeline
+from saga_orchestrator.runtime.routes import Routes
 from saga_orchestrator.wire.envelope import REPLIES
 from saga_orchestrator.wire.frame import COMMANDS_MAX, pack_replies
 
@@ -48,11 +49,13 @@ class LocalSink:
         self,
         pipeline: CommitPipeline,
         store: Store,
+        routes: Routes,
         clock: Clock,
         rng: random.Random,
     ) -> None:
         self._pipeline = pipeline
         self._store = store
+        self._routes = routes
         self._clock = clock
         self._rng = rng
 
@@ -62,6 +65,7 @@ class LocalSink:
         An answer that the store refuses to keep ends its step as unknown: the
         handler ran, and running it again would bring the same answer.
         """
+        self._routes.answered(reply.fence, reply.answered_by)
         try:
             await self._pipeline.submit(event_of(reply))
         except StoreError as error:

@@ -17,6 +17,8 @@ from saga_orchestrator.core.events import (
 )
 from saga_orchestrator.core.fence import unit_interval
 from saga_orchestrator.core.forward import abort, advance, halt, settle
+from saga_orchestrator.core.payload import Json
+from saga_orchestrator.core.saga import heard_bit
 from saga_orchestrator.core.states import (
     Direction,
     Outcome,
@@ -39,8 +41,8 @@ def decide_success(draft: Draft, number: int, event: StepSucceeded) -> None:
     elif draft.steps[number].state is not StepState.COMPENSATING:
         draft.ignore(event, "the step is not being undone")
     else:
-        _undone(draft, number, event, HistoryKind.STEP_SUCCEEDED)
         draft.merge(event.update)
+        _undone(draft, number, event, HistoryKind.STEP_SUCCEEDED)
 
 
 def decide_skip(draft: Draft, number: int, event: StepSkipped) -> None:
@@ -50,6 +52,7 @@ def decide_skip(draft: Draft, number: int, event: StepSkipped) -> None:
         if status.state is not StepState.COMPENSATING:
             draft.ignore(event, "the step is not being undone")
             return
+        draft.merge(event.update)
         _undone(draft, number, event, HistoryKind.STEP_SKIPPED, event.reason)
     elif status.state is not StepState.STARTED:
         draft.ignore(event, f"the step is {status.state}")
@@ -57,8 +60,8 @@ def decide_skip(draft: Draft, number: int, event: StepSkipped) -> None:
     else:
         draft.record(HistoryKind.STEP_SKIPPED, number, reason=event.reason)
         draft.settle(number, state=StepState.SKIPPED)
+        draft.merge(event.update)
         _go_on(draft, number)
-    draft.merge(event.update)
 
 
 def decide_failure(draft: Draft, number: int, event: StepFailed) -> None:
@@ -81,10 +84,13 @@ def decide_postponement(draft: Draft, number: int, event: StepPostponed) -> None
     if _may_send(draft, status.direction):
         delay = max(event.delay, dt.timedelta(0))
         draft.change(number, phase=Phase.WAITING, due_at=draft.now + delay)
-    elif status.direction is Direction.ACTION:
-        _fail_action(draft, number, Outcome.UNKNOWN, event.reason)
+        return
+    name = draft.plan.steps[number].name
+    reason = f"step {name}: put off: {event.reason or 'no reason given'}"[:500]
+    if status.direction is Direction.ACTION:
+        _fail_action(draft, number, Outcome.UNKNOWN, reason)
     else:
-        give_up_undo(draft, number, event.reason)
+        give_up_undo(draft, number, f"undo of {reason}")
 
 
 def decide_acceptance(
@@ -108,18 +114,20 @@ def fail_attempt(
     number: int,
     failure: StepFailed,
     kind: HistoryKind = HistoryKind.STEP_FAILED,
+    **data: Json,
 ) -> None:
-    """End the step's current attempt without success."""
+    """End the step's current attempt without success; ``data`` is recorded too."""
     status = draft.steps[number]
     step = draft.plan.steps[number]
     forward = status.direction is Direction.ACTION
     policy = step.retry if forward else step.compensation_retry
-    named = failure.error_type in policy.non_retryable
+    refused = failure.refused or failure.error_type in policy.non_retryable
     outcome = status.outcome
     if forward and outcome is not Outcome.UNKNOWN:  # unknown sticks
-        refused = failure.refused or named
         outcome = Outcome.REFUSED if refused else Outcome.UNKNOWN
-    again = failure.retryable and not named and policy.allows(status.attempt)
+    final = not failure.retryable or failure.error_type in policy.non_retryable
+    final = final or (refused and not forward)  # an undo's no will not become a yes
+    again = not final and policy.allows(status.attempt)
     again = again and _may_send(draft, status.direction)
     retry_at = None
     if again:
@@ -130,8 +138,9 @@ def fail_attempt(
         number,
         error_type=failure.error_type or None,
         error=failure.error or None,
-        refused=failure.refused or named,
+        refused=refused,
         retry_at=retry_at.isoformat() if retry_at else None,
+        **data,
     )
     if retry_at:
         draft.change(
@@ -153,19 +162,31 @@ def expire(draft: Draft, number: int) -> None:
     """End a step whose limit passed: what is out counts as unknown."""
     status = draft.steps[number]
     reason = f"step {draft.plan.steps[number].name}: its limit passed"
-    draft.record(HistoryKind.STEP_EXPIRED, number)
     if status.direction is Direction.COMPENSATION:
-        give_up_undo(draft, number, f"undo of {reason}")
+        _expire_undo(draft, number, f"undo of {reason}")
         return
+    draft.record(HistoryKind.STEP_EXPIRED, number)
     unsure = status.is_in_flight or status.outcome is Outcome.NONE
     outcome = Outcome.UNKNOWN if unsure else status.outcome
     _fail_action(draft, number, outcome, reason)
 
 
+def _expire_undo(draft: Draft, number: int, reason: str) -> None:
+    """Give up an undo whose limit passed; where attempts have no end, try again."""
+    policy = draft.plan.steps[number].compensation_retry
+    draft.record(HistoryKind.STEP_EXPIRED, number)
+    if policy.max_attempts is None and _may_send(draft, Direction.COMPENSATION):
+        attempt = draft.steps[number].attempt + 1
+        draft.settle(number)
+        draft.send(number, Direction.COMPENSATION, attempt)
+    else:
+        give_up_undo(draft, number, reason)
+
+
 def _action_succeeded(draft: Draft, number: int, event: StepSucceeded) -> None:
     status = draft.steps[number]
     generation = event.fence.generation
-    if generation == status.won:
+    if status.heard & heard_bit(generation):
         draft.ignore(event, "repeated")
     elif status.state in _CAN_STILL_SUCCEED:
         if draft.state in (SagaState.COMPLETED, SagaState.COMPENSATED):
@@ -173,6 +194,7 @@ def _action_succeeded(draft: Draft, number: int, event: StepSucceeded) -> None:
         else:
             _complete(draft, number, event)
     elif status.state is StepState.COMPLETED:
+        draft.hear(number, generation)
         draft.ignore(event, "another dispatch of the step succeeded first")
     else:
         _leave_behind(draft, event)
@@ -191,9 +213,9 @@ def _complete(draft: Draft, number: int, event: StepSucceeded) -> None:
         number,
         state=StepState.COMPLETED,
         outcome=Outcome.SUCCEEDED,
-        won=event.fence.generation,
         mark=draft.seq,
     )
+    draft.hear(number, event.fence.generation)
     draft.keep_output(number, event.output)
     draft.merge(event.update)
     _go_on(draft, number)

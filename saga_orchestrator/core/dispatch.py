@@ -49,10 +49,12 @@ def command_for(saga: Saga, number: int, data: SagaData, secret: bytes) -> Comma
     undo = fence.direction is Direction.COMPENSATION
     done = undo and status.outcome is Outcome.SUCCEEDED
     direct = (saga.plan.steps[i].name for i in saga.plan.depends_on[number])
+    # A skipped step has the output None.
+    outputs = dict.fromkeys(saga.plan.reads_of(number)) | dict(data.outputs)
     if step.input is None:
         argument = data.context
     else:
-        argument = resolve(step.input, data.context, data.outputs)
+        argument = resolve(step.input, data.context, outputs)
     return Command(
         fence=fence,
         token=token_of(secret, fence),
@@ -61,9 +63,9 @@ def command_for(saga: Saga, number: int, data: SagaData, secret: bytes) -> Comma
         attempt=status.attempt,
         input=argument,
         output=data.outputs.get(step.name) if done else None,
-        outputs={name: data.outputs.get(name) for name in direct},
+        outputs={name: outputs[name] for name in direct},
         context=data.context,
         timeout=step.timeout,
-        expires_at=status.opened_at + saga.plan.limit_of(number),
+        expires_at=status.opened_at + saga.plan.limit_of(number, fence.direction),
         deadline_at=None if undo else saga.deadline_at,
     )

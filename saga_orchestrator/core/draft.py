@@ -21,7 +21,7 @@ from saga_orchestrator.core.decision import (
 from saga_orchestrator.core.events import Answered
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.payload import Json
-from saga_orchestrator.core.saga import NO_DATA, Saga, SagaData, StepStatus
+from saga_orchestrator.core.saga import NO_DATA, Saga, SagaData, StepStatus, heard_bit
 from saga_orchestrator.core.states import (
     SAGA_EDGES,
     STEP_EDGES,
@@ -114,7 +114,7 @@ class Draft:
         self.history[-1].generation = fence.generation
         self._residuals += 1
         self._residual = Residual(self._residuals, self.now, fence, output)
-        self.change(number, won=fence.generation)
+        self.hear(number, fence.generation)
 
     # -- changes ----------------------------------------------------------
 
@@ -135,6 +135,11 @@ class Draft:
             assert after.state in STEP_EDGES[before.state], (before, after)
         self.steps[number] = after
         self._touched = True
+
+    def hear(self, number: int, generation: int) -> None:
+        """Note that a dispatch's success was told, so that a repeat is only counted."""
+        heard = self.steps[number].heard | heard_bit(generation)
+        self.change(number, heard=heard)
 
     def settle(self, number: int, **changes: object) -> None:
         """Change a step of which nothing is open any more."""
@@ -200,7 +205,7 @@ class Draft:
     def limit_at(self, status: StepStatus, number: int) -> dt.datetime:
         """Return when an open step's limit passes."""
         assert status.opened_at is not None, "only open steps have a limit running"
-        return status.opened_at + self.plan.limit_of(number)
+        return status.opened_at + self.plan.limit_of(number, status.direction)
 
     @property
     def sent_something(self) -> bool:
@@ -219,9 +224,11 @@ class Draft:
 
     def finish(self) -> Decision:
         """Freeze the draft into the decision."""
-        if not (self.history or self._touched or self._ignored):
-            return Decision(self._before)
         before = self._before
+        wake_at = self._wake_at()
+        touched = self.history or self._touched or self._ignored
+        if not touched and wake_at == before.wake_at:
+            return Decision(before)
         ended = self.state in (SagaState.COMPLETED, SagaState.COMPENSATED)
         saga = replace(
             before,
@@ -236,7 +243,7 @@ class Draft:
             updated_at=self.now if self.history else before.updated_at,
             ended_at=(before.ended_at or self.now) if ended else None,
             deadline_at=self.deadline_at,
-            wake_at=self._wake_at(),
+            wake_at=wake_at,
             reason=self.reason,
             data=self.data,
         )

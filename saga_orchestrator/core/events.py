@@ -164,9 +164,16 @@ class ResolveRequested(_Requested):
 
 @dataclass(frozen=True, slots=True)
 class GiveUpRequested(_Requested):
-    """An operator no longer waits for a step's answer: it counts as unknown."""
+    """An operator no longer waits for a step's answer: it counts as unknown.
+
+    Attributes:
+        step: the step whose answer is awaited.
+        generation: the dispatch that was given up; applying the event twice
+            must not give up the next one as well.
+    """
 
     step: str
+    generation: int
 
 
 Answered = (

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from saga_orchestrator.core.decision import HistoryKind
 from saga_orchestrator.core.draft import Draft
-from saga_orchestrator.core.references import MissingPathError, lookup
+from saga_orchestrator.core.payload import is_same
+from saga_orchestrator.core.references import MissingPathError, lookup, step_in
 from saga_orchestrator.core.states import (
     SATISFIED,
     Direction,
@@ -45,6 +46,7 @@ def settle(draft: Draft) -> None:
         draft.enter(SagaState.COMPLETED)
     elif not any(status.is_open for status in draft.steps):
         draft.halting = False
+        draft.reason = draft.reason or _what_failed(draft)
         draft.enter(SagaState.FAILED)
 
 
@@ -101,14 +103,25 @@ def _take_turn(draft: Draft, number: int) -> Iterable[int]:
     return draft.plan.dependents[number]
 
 
+def _what_failed(draft: Draft) -> str:
+    pairs = zip(draft.plan.steps, draft.steps, strict=True)
+    names = [step.name for step, status in pairs if status.state is StepState.FAILED]
+    return f"still failed: {', '.join(names)}"[:500]
+
+
 def _unmet_condition(draft: Draft, number: int) -> str | None:
-    for path, expected in (draft.plan.steps[number].when or {}).items():
+    conditions = draft.plan.steps[number].when
+    if not conditions:
+        return None
+    # A skipped step has the output None.
+    reads = (step_in(path) for path in conditions)
+    outputs = dict.fromkeys(filter(None, reads)) | dict(draft.data.outputs)
+    for path, expected in conditions.items():
         try:
-            found = lookup(path, draft.data.context, draft.data.outputs)
+            found = lookup(path, draft.data.context, outputs)
         except MissingPathError as error:
             return f"when: {error}"
-        # 1 == True in Python, but not in JSON.
-        if found != expected or isinstance(found, bool) != isinstance(expected, bool):
+        if not is_same(found, expected):
             return f"when: {path} is {found!r}, not {expected!r}"[:500]
     return None
 

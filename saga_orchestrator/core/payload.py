@@ -34,8 +34,7 @@ def encode(value: Json, path: str, *, bytes_max: int = PAYLOAD_BYTES_MAX) -> str
     Raises:
         PayloadError: names the place in the value and the fix.
     """
-    _check(value, path, 1)
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(_plain(value, path, 1), ensure_ascii=False, separators=(",", ":"))
     size = len(text.encode())
     if size > bytes_max:
         raise PayloadError(
@@ -52,16 +51,17 @@ def decode(text: str | bytes, path: str, *, bytes_max: int = PAYLOAD_BYTES_MAX) 
     Raises:
         PayloadError: not JSON, or JSON that another reader cannot read.
     """
-    size = len(text)
-    if size > bytes_max:
-        raise PayloadError(path, f"is {size} bytes, the limit is {bytes_max}")
+    body = text.encode(errors="surrogatepass") if isinstance(text, str) else text
+    if len(body) > bytes_max:
+        raise PayloadError(path, f"is {len(body)} bytes, the limit is {bytes_max}")
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        # Strictly UTF-8: given bytes, the reader would guess other encodings.
+        value = json.loads(body.decode(), parse_constant=_refuse_constant)
     except RecursionError as error:
         raise PayloadError(path, f"is nested deeper than {NESTING_MAX}") from error
     except (ValueError, UnicodeDecodeError) as error:
         raise PayloadError(path, f"is not JSON: {error}") from error
-    _check(value, path, 1)
+    _plain(value, path, 1)
     return value
 
 
@@ -70,24 +70,39 @@ def normalise(value: Json, path: str, *, bytes_max: int = PAYLOAD_BYTES_MAX) -> 
     return json.loads(encode(value, path, bytes_max=bytes_max))
 
 
+def is_same(one: Json, other: Json) -> bool:
+    """Compare as JSON does: 1 is 1.0, but it is not true."""
+    if isinstance(one, bool) or isinstance(other, bool):
+        return one is other
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        return one.keys() == other.keys() and all(
+            is_same(one[k], other[k]) for k in one
+        )
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(is_same, one, other))
+    return bool(one == other)
+
+
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
 
 
-def _check(value: Json, path: str, depth: int) -> None:
+def _plain(value: Json, path: str, depth: int) -> Json:
+    """Return the value in dicts and lists, or say what it must not hold."""
     if depth > NESTING_MAX:
         raise PayloadError(path, f"is nested deeper than {NESTING_MAX}; flatten it")
     if isinstance(value, Mapping):
+        plain = {}
         for key, item in value.items():
             if not isinstance(key, str):
                 raise PayloadError(path, f"has the key {key!r}; keys must be text")
             _check_text(key, path)
-            _check(item, f"{path}.{key}", depth + 1)
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            _check(item, f"{path}[{index}]", depth + 1)
-    else:
-        _check_scalar(value, path)
+            plain[key] = _plain(item, f"{path}.{key}", depth + 1)
+        return plain
+    if isinstance(value, list | tuple):
+        return [_plain(v, f"{path}[{i}]", depth + 1) for i, v in enumerate(value)]
+    _check_scalar(value, path)
+    return value
 
 
 def _check_scalar(value: Json, path: str) -> None:

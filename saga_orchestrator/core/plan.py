@@ -19,6 +19,7 @@ from saga_orchestrator.core.order import dependencies_of, dependents_of
 from saga_orchestrator.core.payload import Json, normalise
 from saga_orchestrator.core.references import references_in, step_in
 from saga_orchestrator.core.retry import RetryPolicy
+from saga_orchestrator.core.states import Direction
 from saga_orchestrator.errors import StoreDataError
 
 PLAN_VERSION = 1
@@ -48,8 +49,16 @@ class Plan:
     digest: str
     has_conditions: bool
 
-    def limit_of(self, step: int) -> dt.timedelta:
-        """Return the step's limit: its own, else 24 h or the deadline if less."""
+    def limit_of(
+        self, step: int, direction: Direction = Direction.ACTION
+    ) -> dt.timedelta:
+        """Return the step's limit: its own, else 24 h or the deadline if less.
+
+        An undo has 24 h: limit and deadline bound the forward part, and a short
+        one must not make an undo give up.
+        """
+        if direction is Direction.COMPENSATION:
+            return LIMIT_DEFAULT
         own = self.steps[step].limit
         if own is not None:
             return own
@@ -87,13 +96,17 @@ def plan_from_text(text: str) -> Plan:
     Raises:
         StoreDataError: not a plan, or of a version this code does not know.
     """
-    version = json.loads(text).get("v")
-    if version != PLAN_VERSION:
+    try:
+        version = json.loads(text)["v"]
+        if version == PLAN_VERSION:
+            return _compiled(text)
+    except (ValueError, TypeError, KeyError) as error:
+        raise StoreDataError(f"a stored plan cannot be read: {error!r}") from error
+    else:
         raise StoreDataError(
             f"a stored plan has version {version!r}, this code knows {PLAN_VERSION}; "
             "run the newer release"
         )
-    return _compiled(text)
 
 
 def _build(definition: SagaDefinition, text: str) -> Plan:

@@ -86,6 +86,8 @@ def decide_resolve(draft: Draft, event: ResolveRequested) -> None:
         mark=draft.seq,
     )
     draft.keep_output(number, event.output)
+    draft.deadline_at = None
+    draft.reason = ""
     draft.enter(SagaState.STARTED)
     advance(draft, range(len(draft.steps)))
 
@@ -96,6 +98,8 @@ def decide_give_up(draft: Draft, event: GiveUpRequested) -> None:
         raise Refusal("nothing is in flight, so there is no wait to give up")
     number = _number_of(draft, event.step)
     status = draft.steps[number]
+    if status.generation != event.generation:
+        raise Refusal(f"step {event.step} is no longer at dispatch {event.generation}")
     if not status.is_in_flight:
         raise Refusal(
             f"step {event.step} is {status.state} and {status.phase}; only a step "
@@ -107,7 +111,14 @@ def decide_give_up(draft: Draft, event: GiveUpRequested) -> None:
         error_type="GivenUp",
         error=f"{event.principal}: {event.reason}",
     )
-    fail_attempt(draft, number, failure, HistoryKind.WAIT_GIVEN_UP)
+    fail_attempt(
+        draft,
+        number,
+        failure,
+        HistoryKind.WAIT_GIVEN_UP,
+        principal=event.principal,
+        reason=event.reason,
+    )
 
 
 def _resume_undo(draft: Draft) -> None:

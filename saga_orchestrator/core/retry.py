@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from saga_orchestrator.errors import DefinitionError
 
+DELAY_MAX = dt.timedelta(days=3650)
+
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
@@ -36,12 +38,11 @@ class RetryPolicy:
         Raises:
             DefinitionError: names the field.
         """
-        if self.max_attempts is not None and self.max_attempts < 1:
+        attempts: object = self.max_attempts
+        if attempts is not None and (type(attempts) is not int or attempts < 1):
             raise DefinitionError("retry.max_attempts: must be at least 1, or None")
-        if self.initial_delay < dt.timedelta(0) or self.max_delay < dt.timedelta(0):
-            raise DefinitionError(
-                "retry.initial_delay, max_delay: must not be negative"
-            )
+        _check_delay("initial_delay", self.initial_delay)
+        _check_delay("max_delay", self.max_delay)
         if not 1.0 <= self.multiplier <= 100.0:  # noqa: PLR2004 - a sane bound
             raise DefinitionError("retry.multiplier: must be from 1 to 100")
         if not 0.0 <= self.jitter <= 1.0:
@@ -66,14 +67,21 @@ class RetryPolicy:
                 from the fence, so that the same history gives the same delay.
         """
         cap = self.max_delay.total_seconds()
-        seconds = self.initial_delay.total_seconds()
-        # The power alone can overflow long before the cap is applied.
-        for _ in range(min(attempt - 1, 64)):
-            seconds = min(seconds * self.multiplier, cap)
-            if seconds >= cap:
-                break
-        seconds = min(seconds, cap)
+        first = self.initial_delay.total_seconds()
+        try:
+            seconds = min(first * self.multiplier ** (attempt - 1), cap)
+        except OverflowError:
+            seconds = cap if first else 0.0
         return dt.timedelta(seconds=seconds * (1 + self.jitter * (2 * share - 1)))
+
+
+def _check_delay(field: str, value: object) -> None:
+    if not isinstance(value, dt.timedelta):
+        raise DefinitionError(
+            f"retry.{field}: must be a timedelta, as timedelta(seconds=1)"
+        )
+    if not dt.timedelta(0) <= value <= DELAY_MAX:
+        raise DefinitionError(f"retry.{field}: must be from 0 to 10 years")
 
 
 COMPENSATION_RETRY = RetryPolicy(max_attempts=20, max_delay=dt.timedelta(minutes=5))

@@ -40,7 +40,8 @@ class StepStatus(NamedTuple):
         phase: what its current dispatch waits for.
         generation: the number of its last dispatch; 0: none yet.
         attempt: the retry policy's count in the current direction.
-        won: the generation whose success was recorded; 0: none, or resolved.
+        heard: the generations whose success was told, as bits; from 32 on they
+            share the last one.
         mark: the history number of its success, or of its action's last
             dispatch; undo goes by descending mark.
         revision: the context's revision its input is made of.
@@ -54,7 +55,7 @@ class StepStatus(NamedTuple):
     phase: Phase = Phase.IDLE
     generation: int = 0
     attempt: int = 0
-    won: int = 0
+    heard: int = 0
     mark: int = 0
     revision: int = 0
     opened_at: dt.datetime | None = None
@@ -92,6 +93,13 @@ class SagaData:
 
 
 NO_DATA = SagaData()
+
+HEARD_BITS = 32
+
+
+def heard_bit(generation: int) -> int:
+    """Return the bit of a generation in ``StepStatus.heard``."""
+    return 1 << min(generation, HEARD_BITS) - 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,15 +11,17 @@ from saga_orchestrator.core.states import Phase, SagaState
 
 
 def decide_time(draft: Draft) -> None:
-    """Fire everything that is due at ``draft.now``, the deadline first."""
+    """Fire everything that is due at ``draft.now``: deadline, limits, the rest."""
     _fire_deadline(draft)
+    # All limits before any retry: one that passed may end the forward part.
+    for number, status in enumerate(draft.steps):
+        still_open = draft.steps[number].is_open
+        if still_open and draft.limit_at(status, number) <= draft.now:
+            expire(draft, number)
     for number in range(len(draft.steps)):
         status = draft.steps[number]
-        if not status.is_open:
-            continue
-        if draft.limit_at(status, number) <= draft.now:
-            expire(draft, number)
-        elif status.due_at is not None and status.due_at <= draft.now:
+        due_at = status.due_at
+        if status.is_open and due_at is not None and due_at <= draft.now:
             _fire_phase(draft, number)
 
 

@@ -5,7 +5,7 @@ a transition writes little however many steps a saga has. The layout is fixed;
 the view ``saga_steps`` decodes it in SQL. Little-endian::
 
     steps:   state u8, outcome u8, phase u8, resends u8,
-             generation u32, won u32, mark u32, attempt u16, revision u16
+             generation u32, heard u32, mark u32, attempt u16, revision u16
     timers:  number u16, (2 bytes pad), opened_at i64, due_at i64   per open step
 
 Instants are microseconds since 1970; -1 stands for none.
@@ -45,7 +45,7 @@ def encode_steps(steps: tuple[StepStatus, ...]) -> tuple[bytes, bytes]:
             _PHASE_CODE[step.phase],
             step.resends,
             step.generation,
-            step.won,
+            step.heard,
             step.mark,
             min(step.attempt, _U16_MAX),
             step.revision,
@@ -68,7 +68,7 @@ def decode_steps(vector: bytes, timers: bytes) -> tuple[StepStatus, ...]:
     }
     steps = []
     for number, fields in enumerate(_STEP.iter_unpack(vector)):
-        state, outcome, phase, resends, generation, won, mark, attempt, rev = fields
+        state, outcome, phase, resends, generation, heard, mark, attempt, rev = fields
         opened_at, due_at = instants.get(number, (None, None))
         steps.append(
             StepStatus(
@@ -77,7 +77,7 @@ def decode_steps(vector: bytes, timers: bytes) -> tuple[StepStatus, ...]:
                 PHASES[phase],
                 generation,
                 attempt,
-                won,
+                heard,
                 mark,
                 rev,
                 opened_at,

@@ -351,7 +351,8 @@ class Store(abc.ABC):
         if state in (StepState.COMPLETED, StepState.COMPENSATED):
             event = ResolveRequested(saga_id, principal, reason, step, output)
         elif state is StepState.FAILED:
-            event = GiveUpRequested(saga_id, principal, reason, step)
+            generation = await self._generation(saga_id, step)
+            event = GiveUpRequested(saga_id, principal, reason, step, generation)
         else:
             raise TransitionRefused(
                 saga_id, "unchanged", f"a step cannot be set to {state} by hand"
@@ -372,6 +373,12 @@ class Store(abc.ABC):
                 saga_id, "unchanged", f"a saga cannot be set to {state} by hand"
             )
         return await self._operate(CompensateRequested(saga_id, principal, reason))
+
+    async def _generation(self, saga_id: SagaId, step: str) -> int:
+        saga = await self.load(saga_id)
+        if saga is None:
+            raise SagaNotFoundError(saga_id)
+        return saga.status(step).generation if step in saga.plan.number else 0
 
     async def _operate(self, event: Event) -> Saga:
         decision = (await self.transact([event], lease=dt.timedelta(0)))[0]

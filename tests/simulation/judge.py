@@ -91,7 +91,7 @@ def _effects(record: SagaRecord, ledger: Ledger) -> list[str]:
     for step, status in zip(saga.plan.steps, saga.steps, strict=True):
         done = _count(ledger, saga.id, step.name, Direction.ACTION)
         net = done - _count(ledger, saga.id, step.name, Direction.COMPENSATION)
-        if status.state is StepState.COMPLETED and status.won and net != 1:
+        if status.state is StepState.COMPLETED and status.heard and net != 1:
             found.append(f"S9: {step.name} completed with a net of {net}")
         if status.state is StepState.COMPENSATED and net != 0:
             found.append(f"S9: {step.name} compensated with a net of {net}")

@@ -1,0 +1,119 @@
+"""What grows beside a saga's row: its context by revisions, its outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from saga_orchestrator.core.dispatch import is_awaited, reads_of
+from saga_orchestrator.core.draft import merged
+from saga_orchestrator.core.fence import Fence
+from saga_orchestrator.core.ids import SagaId
+from saga_orchestrator.core.payload import Json
+from saga_orchestrator.core.saga import Saga, SagaData
+from saga_orchestrator.core.states import Outcome
+from saga_orchestrator.errors import StoreDataError
+from saga_stores._json import from_json_object
+
+Patches = Mapping[SagaId, Iterable[tuple[int, str]]]
+"""Per saga (revision, JSON text), by ascending revision, from 0 on."""
+
+Entries = Mapping[tuple[SagaId, int], str | None]
+"""The ``data`` column of history entries, by saga and number."""
+
+
+def awaited_step(saga: Saga | None, fence: Fence) -> int | None:
+    """Return the step of a dispatch whose answer is awaited, else None."""
+    number = None if saga is None else saga.plan.number.get(fence.step)
+    if saga is None or number is None:
+        return None
+    current = saga.fence_of(number) == fence
+    return number if current and is_awaited(saga, number, fence.generation) else None
+
+
+def output_entries(saga: Saga, names: Iterable[str]) -> list[tuple[SagaId, int]]:
+    """Return where the outputs of these steps are, of those that succeeded."""
+    return [(saga.id, mark) for mark in _marks(saga, names).values()]
+
+
+def command_entries(saga: Saga, number: int) -> list[tuple[SagaId, int]]:
+    """Return where the outputs are that a step's command is made of."""
+    return output_entries(saga, reads_of(saga, number))
+
+
+def condition_entries(saga: Saga) -> list[tuple[SagaId, int]]:
+    """Return where the outputs are that the plan's conditions read."""
+    return output_entries(saga, saga.plan.condition_reads())
+
+
+def all_entries(saga: Saga) -> list[tuple[SagaId, int]]:
+    """Return where all outputs are."""
+    return output_entries(saga, saga.plan.number)
+
+
+def command_data(
+    saga: Saga, number: int, patches: Patches, entries: Entries
+) -> SagaData:
+    """Return what a step's command is made of; ``command_entries`` were read."""
+    context = context_at(saga.id, saga.steps[number].revision, patches)
+    return SagaData(context, _outputs(saga, reads_of(saga, number), entries))
+
+
+def with_condition_data(saga: Saga, patches: Patches, entries: Entries) -> Saga:
+    """Return the saga as ``decide`` needs it; ``condition_entries`` were read."""
+    return _with_data(saga, saga.plan.condition_reads(), patches, entries)
+
+
+def with_all_data(saga: Saga, patches: Patches, entries: Entries) -> Saga:
+    """Return the saga with its context and outputs; ``all_entries`` were read."""
+    return _with_data(saga, saga.plan.number, patches, entries)
+
+
+def context_at(saga_id: SagaId, revision: int, patches: Patches) -> dict[str, Json]:
+    """Return the context at a revision.
+
+    Raises:
+        StoreDataError: a patch is missing or cannot be read.
+    """
+    context: dict[str, Json] = {}
+    expected = 0
+    for number, text in patches.get(saga_id, ()):
+        if number > revision:
+            break
+        patch = from_json_object(
+            text, f"saga {saga_id}: its context at revision {number}"
+        )
+        context = merged(context, patch) if number else patch
+        expected = number + 1
+    if expected != revision + 1:
+        raise StoreDataError(f"saga {saga_id}: revision {revision} is not there")
+    return context
+
+
+def _with_data(
+    saga: Saga, names: Iterable[str], patches: Patches, entries: Entries
+) -> Saga:
+    context = context_at(saga.id, saga.revision, patches)
+    return replace(saga, data=SagaData(context, _outputs(saga, names, entries)))
+
+
+def _outputs(saga: Saga, names: Iterable[str], entries: Entries) -> dict[str, Json]:
+    outputs = {}
+    for name, mark in _marks(saga, names).items():
+        what = f"saga {saga.id}: its history entry {mark}"
+        if (saga.id, mark) not in entries:
+            raise StoreDataError(f"{what} is not there")
+        text = entries[saga.id, mark]
+        data = {} if text is None else from_json_object(text, what)
+        outputs[name] = data.get("output")
+    return outputs
+
+
+def _marks(saga: Saga, names: Iterable[str]) -> dict[str, int]:
+    """Return the entry of each step's success; steps without one are left out."""
+    steps, number = saga.steps, saga.plan.number
+    return {
+        name: steps[number[name]].mark
+        for name in names
+        if steps[number[name]].outcome is Outcome.SUCCEEDED
+    }

@@ -1,0 +1,90 @@
+"""JSON and text on their way into a row and back: what goes in comes out.
+
+The values were checked where they entered the program. Here is the last door:
+a row that could not be read again would break every later read of its saga.
+"""
+
+from __future__ import annotations
+
+import json
+
+from saga_orchestrator.core.payload import NESTING_MAX, Json, encode
+from saga_orchestrator.errors import PayloadError, StoreDataError
+
+_BYTES_MAX = 64 * 1024 * 1024
+"""Of one column; an entry holds several payloads of at most 1 MiB."""
+
+_encode = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, separators=(",", ":")
+).encode
+
+
+def to_json(value: Json, what: str) -> str:
+    """Return the value's compact JSON text.
+
+    Args:
+        value: what to write.
+        what: what errors call it, as ``saga X: its context``.
+
+    Raises:
+        StoreDataError: a value that one of the stores could not read back.
+    """
+    try:
+        text = _encode(value)
+        if not text.isascii():
+            text.encode()  # a lone surrogate is no text
+        if _may_be_refused(text):
+            return encode(value, "value", bytes_max=_BYTES_MAX)
+    except (PayloadError, TypeError, ValueError, RecursionError) as error:
+        raise StoreDataError(f"{what} cannot be stored: {error}") from error
+    return text
+
+
+def from_json(text: str, what: str) -> Json:
+    """Return the value of a column's JSON text.
+
+    Raises:
+        StoreDataError: it cannot be read.
+    """
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise StoreDataError(f"{what} cannot be read: {error}") from error
+
+
+def from_json_object(text: str, what: str) -> dict[str, Json]:
+    """Return the object of a column's JSON text.
+
+    Raises:
+        StoreDataError: it cannot be read, or is something else.
+    """
+    value = from_json(text, what)
+    if not isinstance(value, dict):
+        raise StoreDataError(f"{what} cannot be read: it is no JSON object")
+    return value
+
+
+def storable(text: str, what: str) -> str:
+    """Return the text, which every store can hold.
+
+    Raises:
+        StoreDataError: it has a NUL character or a lone surrogate.
+    """
+    if "\0" in text:
+        raise StoreDataError(f"{what} cannot be stored: it holds a NUL character")
+    if not text.isascii():
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise StoreDataError(f"{what} cannot be stored: {error}") from error
+    return text
+
+
+def _may_be_refused(text: str) -> bool:
+    """Tell whether the full check of the payload rules is needed.
+
+    It walks the value in Python, at three times the cost of writing it; these
+    scans run in C and let nearly every text pass.
+    """
+    brackets = text.count("[") + text.count("{")
+    return "\\u0000" in text or brackets > NESTING_MAX

@@ -1,0 +1,51 @@
+"""Plans that are known to be in the database, by digest."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+
+from saga_orchestrator.core.plan import Plan, plan_from_text
+from saga_orchestrator.errors import StoreDataError
+
+_PLANS_MAX = 1024
+
+
+class PlanCache:
+    """A bounded cache that threads may share; what falls out is read again.
+
+    Plans in the database are never changed or deleted, so a plan that was
+    read or committed once stays valid. Put in only what was committed.
+    """
+
+    def __init__(self) -> None:
+        self._plans: dict[str, Plan] = {}
+        self._changing = threading.Lock()
+
+    def __contains__(self, digest: str) -> bool:
+        return digest in self._plans
+
+    def known(self, digests: Iterable[str]) -> dict[str, Plan]:
+        """Return those of the plans that are here; the others must be read."""
+        plans = self._plans
+        return {digest: plans[digest] for digest in digests if digest in plans}
+
+    def add(self, plans: Iterable[Plan]) -> None:
+        """Remember plans whose rows are committed."""
+        with self._changing:
+            for plan in plans:
+                self._plans[plan.digest] = plan
+            while len(self._plans) > _PLANS_MAX:
+                del self._plans[next(iter(self._plans))]  # the one added first
+
+
+def read_plan(digest: str, text: str) -> Plan:
+    """Return the plan of a row of ``saga_plans``.
+
+    Raises:
+        StoreDataError: not a plan, or of a version this code does not know.
+    """
+    try:
+        return plan_from_text(text)
+    except StoreDataError as error:
+        raise StoreDataError(f"plan {digest}: {error}") from error

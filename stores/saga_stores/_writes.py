@@ -1,0 +1,104 @@
+"""What one transaction writes, as rows: a decided batch, table by table."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from saga_orchestrator.core.batch import Batch
+from saga_orchestrator.core.ids import SagaId
+from saga_orchestrator.core.payload import Json
+from saga_orchestrator.core.plan import Plan
+from saga_orchestrator.core.saga import NO_DATA, Saga
+from saga_stores._json import to_json
+from saga_stores._plans import PlanCache
+from saga_stores._rows import FIXED_COLUMNS, RowCodec
+
+Rows = list[tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Writes:
+    """Rows to write, in this order; each list may be empty.
+
+    Attributes:
+        plans: plans that may not be in the database; remember them after the
+            commit.
+        created: sagas to insert, ``SAGA_COLUMNS``.
+        changed: sagas to update, ``CHANGING_COLUMNS`` and the id.
+        data: (saga id, revision, patch) to insert; revision 0 is the first context.
+        history: entries to insert, ``HISTORY_COLUMNS``.
+        outbox: ``NEW_OUTBOX_COLUMNS`` to upsert; one that is there (a resend) is
+            claimed anew. Settle first: a resend of what was settled stays.
+        ignored: ``IGNORED_COLUMNS``, to upsert by slot.
+        residuals: ``RESIDUAL_COLUMNS`` to insert.
+        snapshots: rows of ``SAGA_COLUMNS`` and what they say; remember them
+            after the commit.
+    """
+
+    plans: list[Plan]
+    created: Rows
+    changed: Rows
+    data: Rows
+    history: Rows
+    outbox: Rows
+    ignored: Rows
+    residuals: Rows
+    snapshots: list[tuple[tuple[Any, ...], Saga]]
+
+
+def writes_of(
+    batch: Batch,
+    now: dt.datetime,
+    lease: dt.timedelta,
+    codec: RowCodec,
+    stored: PlanCache,
+) -> Writes:
+    """Return the rows that perform a batch.
+
+    Args:
+        batch: what was decided.
+        now: the instant it was decided at.
+        lease: how long its commands belong to this process.
+        codec: of the database.
+        stored: plans that are there.
+
+    Raises:
+        StoreDataError: a value that could not be read back.
+    """
+    created = batch.created.values()
+    changed = [(codec.saga_row(saga), saga) for saga in batch.changed.values()]
+    plans = {saga.plan.digest: saga.plan for saga in created}
+    return Writes(
+        plans=[plan for digest, plan in plans.items() if digest not in stored],
+        created=[codec.saga_row(saga) for saga in created],
+        changed=[(*row[len(FIXED_COLUMNS) :], saga.id) for row, saga in changed],
+        data=[
+            (saga_id, revision, to_json(patch, f"saga {saga_id}: its context"))
+            for saga_id, revision, patch in _patches(batch)
+        ],
+        history=[codec.new_entry(saga_id, entry) for saga_id, entry in batch.history],
+        outbox=[
+            codec.new_outgoing(dispatch.fence, now + lease, now)
+            for dispatch in batch.dispatches
+        ],
+        ignored=[codec.new_ignored(saga_id, one) for saga_id, one in batch.ignored],
+        residuals=[
+            codec.new_residual(saga_id, one) for saga_id, one in batch.residuals
+        ],
+        snapshots=[(row, saga) for row, saga in changed if saga.data is NO_DATA],
+    )
+
+
+def _patches(batch: Batch) -> Iterable[tuple[SagaId, int, Mapping[str, Json]]]:
+    """Yield the first contexts, then the updates.
+
+    A first context is taken from the decision that made the saga: later events
+    of the same batch may have updated it already.
+    """
+    for decision in batch.decisions:
+        if decision.created and decision.saga is not None:
+            yield decision.saga.id, 0, decision.saga.context
+    yield from batch.updates

@@ -1,0 +1,247 @@
+"""The memory store: the whole contract, but for durability."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections import Counter
+from collections.abc import Sequence
+from typing import Self
+
+from saga_orchestrator.core.batch import decide_batch, saga_ids, start_keys
+from saga_orchestrator.core.decision import Decision
+from saga_orchestrator.core.events import Event
+from saga_orchestrator.core.fence import Fence
+from saga_orchestrator.core.ids import SagaId
+from saga_orchestrator.core.saga import Saga, SagaData
+from saga_orchestrator.core.states import SagaState
+from saga_orchestrator.errors import ConfigurationError, SagaNotFoundError
+from saga_orchestrator.ports.clock import Clock, SystemClock
+from saga_orchestrator.ports.store import (
+    LEASE,
+    Migration,
+    OutboxRow,
+    SagaFilter,
+    SagaRecord,
+    Store,
+)
+from saga_stores._data import (
+    all_entries,
+    awaited_step,
+    command_data,
+    command_entries,
+    condition_entries,
+    with_all_data,
+    with_condition_data,
+)
+from saga_stores._deletion import require_deletable
+from saga_stores._json import storable
+from saga_stores._plans import PlanCache
+from saga_stores._writes import writes_of
+from saga_stores.memory.tables import CODEC, Tables
+
+_SHARED: dict[str, Tables] = {}
+"""The named stores of this process; they live as long as it does."""
+
+_NAME = re.compile(r"[\w.-]*\Z")
+_NO_PLANS = PlanCache()
+
+
+class MemorySagaStore(Store):
+    """Sagas in the memory of this process; **not durable**.
+
+    ``memory://`` is a new store each time; ``memory://name`` is the same one
+    everywhere in the process. Atomic by the event loop: from the load to the
+    commit nothing is awaited. Every method first gives the other tasks a turn,
+    so that a simulation finds the interleavings that a database would have.
+    """
+
+    def __init__(self, tables: Tables, clock: Clock) -> None:
+        self._tables = tables
+        self._clock = clock
+
+    @classmethod
+    async def connect(
+        cls, url: str, *, clock: Clock | None, migrate: bool | None
+    ) -> Self:
+        """Open a new store, or the named one; there is nothing to migrate."""
+        del migrate
+        name = url.partition("://")[2]
+        if not _NAME.match(name):
+            raise ConfigurationError(
+                f"store: {name!r} is no name; use memory:// or memory://name with "
+                "letters, digits, '.', '_' and '-'"
+            )
+        tables = _SHARED.setdefault(name, Tables()) if name else Tables()
+        return cls(tables, clock or SystemClock())
+
+    @classmethod
+    async def migrate(cls, url: str, *, dry_run: bool = False) -> list[Migration]:
+        """Return nothing: there is no schema."""
+        del url, dry_run
+        return []
+
+    @property
+    def secret(self) -> bytes:
+        """32 random bytes made with the store."""
+        return self._tables.secret
+
+    async def transact(
+        self,
+        events: Sequence[Event],
+        *,
+        settled: Sequence[Fence] = (),
+        lease: dt.timedelta = LEASE,
+    ) -> list[Decision]:
+        """Decide and perform a batch of events."""
+        await self._turn()
+        now = self._clock.now()
+        batch = decide_batch(events, self._load(events), now)
+        writes = writes_of(batch, now, lease, CODEC, _NO_PLANS)
+        self._tables.perform(batch, writes, settled)
+        return batch.decisions
+
+    # -- the outbox --------------------------------------------------------
+
+    async def settle(self, fences: Sequence[Fence]) -> None:
+        """Remove outbox rows whose commands are confirmed."""
+        await self._turn()
+        self._tables.settle(fences)
+
+    async def defer(
+        self, fences: Sequence[Fence], error: str, delay: dt.timedelta
+    ) -> None:
+        """Note why commands could not be routed."""
+        await self._turn()
+        storable(error, "the error of a command")
+        for fence in fences:
+            self._tables.defer(fence, error, self._clock.now() + delay)
+
+    async def extend(self, fences: Sequence[Fence], lease: dt.timedelta) -> None:
+        """Keep the claims of publishes that are still pending."""
+        await self._turn()
+        for fence in fences:
+            self._tables.extend(fence, self._clock.now() + lease)
+
+    async def claim(self, limit: int, lease: dt.timedelta) -> list[OutboxRow]:
+        """Take over outbox rows whose claim has lapsed."""
+        await self._turn()
+        now = self._clock.now()
+        return self._tables.claim(limit, now, now + lease)
+
+    async def load_dispatches(
+        self, fences: Sequence[Fence]
+    ) -> list[tuple[Saga, SagaData] | None]:
+        """Load what ``command_for`` needs."""
+        await self._turn()
+        return [self._load_dispatch(fence) for fence in fences]
+
+    # -- time --------------------------------------------------------------
+
+    async def due(self, limit: int) -> list[SagaId]:
+        """Return sagas whose ``wake_at`` has passed, the longest due first."""
+        await self._turn()
+        now = self._clock.now()
+        waiting = ((saga.wake_at, saga.id) for saga in self._tables.sagas.values())
+        due = sorted((at, saga_id) for at, saga_id in waiting if at and at <= now)
+        return [saga_id for _, saga_id in due[:limit]]
+
+    async def next_due(self) -> dt.datetime | None:
+        """Return the earliest ``wake_at``."""
+        await self._turn()
+        instants = (saga.wake_at for saga in self._tables.sagas.values())
+        return min((instant for instant in instants if instant), default=None)
+
+    async def now(self) -> dt.datetime:
+        """Return the clock's instant."""
+        await self._turn()
+        return self._clock.now()
+
+    # -- reading -----------------------------------------------------------
+
+    async def load(self, saga_id: SagaId) -> Saga | None:
+        """Return a saga with its whole context and all outputs."""
+        await self._turn()
+        saga = self._tables.sagas.get(saga_id)
+        return None if saga is None else self._with_all_data(saga)
+
+    async def record(self, saga_id: SagaId) -> SagaRecord | None:
+        """Return a saga with its history and everything else that is known."""
+        await self._turn()
+        tables = self._tables
+        saga = tables.sagas.get(saga_id)
+        if saga is None:
+            return None
+        return SagaRecord(
+            self._with_all_data(saga),
+            tuple(map(CODEC.entry, tables.history[saga_id])),
+            tuple(map(CODEC.ignored, tables.ignored.get(saga_id, ()))),
+            tuple(map(CODEC.residual, tables.residuals.get(saga_id, ()))),
+            tuple(tables.commands_of(saga_id)),
+        )
+
+    async def find(self, which: SagaFilter) -> list[Saga]:
+        """Return snapshots without data, newest first."""
+        await self._turn()
+        found = [
+            saga
+            for saga in self._tables.sagas.values()
+            if (not which.states or saga.state in which.states)
+            and which.name in (None, saga.name)
+            and which.key in (None, saga.key)
+            and (which.before is None or saga.id < which.before)
+        ]
+        found.sort(key=lambda saga: saga.id, reverse=True)
+        return found[: which.limit]
+
+    async def counts(self) -> dict[SagaState, int]:
+        """Return how many sagas are in each state."""
+        await self._turn()
+        return dict(Counter(saga.state for saga in self._tables.sagas.values()))
+
+    async def delete(self, saga_id: SagaId) -> None:
+        """Delete an ended saga with all that belongs to it."""
+        await self._turn()
+        saga = self._tables.sagas.get(saga_id)
+        if saga is None:
+            raise SagaNotFoundError(saga_id)
+        commands = self._tables.commands_of(saga_id)
+        require_deletable(saga, has_commands=bool(commands))
+        self._tables.drop(saga)
+
+    # -- the rest ----------------------------------------------------------
+
+    async def acquire_engine(self) -> None:
+        """Grant it: any number of engines may run in the process."""
+
+    async def close(self) -> None:
+        """Do nothing; a named store stays for the next one who opens it."""
+
+    async def _turn(self) -> None:
+        await self._clock.sleep(0)
+
+    def _load(self, events: Sequence[Event]) -> list[Saga]:
+        tables = self._tables
+        keyed = [tables.keys.get(key) for key in start_keys(events)]
+        wanted = sorted({*saga_ids(events), *(one for one in keyed if one)})
+        sagas = [tables.sagas[one] for one in wanted if one in tables.sagas]
+        return [
+            self._with_condition_data(saga) if saga.plan.has_conditions else saga
+            for saga in sagas
+        ]
+
+    def _load_dispatch(self, fence: Fence) -> tuple[Saga, SagaData] | None:
+        saga = self._tables.sagas.get(fence.saga_id)
+        number = awaited_step(saga, fence)
+        if saga is None or number is None:
+            return None
+        entries = self._tables.entries(command_entries(saga, number))
+        return saga, command_data(saga, number, self._tables.patches, entries)
+
+    def _with_condition_data(self, saga: Saga) -> Saga:
+        entries = self._tables.entries(condition_entries(saga))
+        return with_condition_data(saga, self._tables.patches, entries)
+
+    def _with_all_data(self, saga: Saga) -> Saga:
+        entries = self._tables.entries(all_entries(saga))
+        return with_all_data(saga, self._tables.patches, entries)

@@ -1,0 +1,167 @@
+"""Connections to one database, kept in a pool.
+
+A connection that was lost is replaced at its next use, so the store works
+again by itself when the server is back. Of a session's state only the settings
+of ``address.SESSION_SETTINGS`` are relied on, and nothing is changed after it
+was made: connections need no reset between uses.
+
+So pgbouncer may stand between, also in transaction mode: 1.21 or newer with
+``max_prepared_statements``, and with ``ignore_startup_parameters`` naming these
+settings, which ``ALTER ROLE … SET`` then gives to the role instead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any, Self
+
+import asyncpg  # type: ignore[import-untyped]  # it ships no types
+
+from saga_orchestrator.errors import (
+    ConfigurationError,
+    StoreError,
+    StoreUnavailableError,
+)
+from saga_stores._sql import load_queries
+from saga_stores.postgres.address import Address
+from saga_stores.postgres.errors import store_errors
+
+SERVER_VERSION_MIN = 13
+CONNECT_SECONDS = 10.0
+ANSWER_SECONDS = 20.0
+"""For a server that went silent; it gives up before, on its own timeouts."""
+ACQUIRE_SECONDS = 30.0
+"""How long an operation waits for a connection of the pool."""
+CLOSE_SECONDS = 10.0
+
+SQL = load_queries(__package__)
+
+
+class Database:
+    """A pool of connections whose errors are the port's.
+
+    Attributes:
+        shown: the URL without its password.
+    """
+
+    def __init__(self, pool: asyncpg.Pool, shown: str) -> None:
+        self._pool = pool
+        self._closed = False
+        self.shown = shown
+
+    @classmethod
+    async def open(cls, address: Address) -> Self:
+        """Connect once, to tell at once what is wrong with the address.
+
+        After that connections are made when they are needed.
+
+        Raises:
+            StoreUnavailableError: no such server, database or user, or a standby.
+            ConfigurationError: the server is too old, or the URL wrong.
+        """
+        with store_errors(address.shown):
+            pool = await asyncpg.create_pool(
+                **_options(address),
+                min_size=0,
+                max_size=address.pool_size,
+                reset=_keep_session,
+            )
+        database = cls(pool, address.shown)
+        try:
+            async with database.connection() as connection:
+                _check_version(connection, address.shown)
+        except BaseException:
+            await database.close()
+            raise
+        return database
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator[asyncpg.Connection]:
+        """Borrow a connection, outside of any transaction."""
+        if self._closed:
+            raise StoreError(f"the store {self.shown} is closed")
+        with store_errors(self.shown):
+            connection = await self._acquire()
+            try:
+                yield connection
+            except asyncpg.InternalClientError:
+                connection.terminate()  # whatever state it is in
+                raise
+            finally:
+                await self._pool.release(connection)
+
+    @contextlib.asynccontextmanager
+    async def transaction(
+        self, *, isolation: str = "read_committed", readonly: bool = False
+    ) -> AsyncIterator[asyncpg.Connection]:
+        """Borrow a connection for one transaction."""
+        async with (
+            self.connection() as connection,
+            connection.transaction(isolation=isolation, readonly=readonly),
+        ):
+            yield connection
+
+    async def fetch(self, query: str, *arguments: Any) -> list[asyncpg.Record]:  # noqa: ANN401 - columns
+        """Run one statement of ``queries.sql``; return its rows."""
+        async with self.connection() as connection:
+            rows: list[asyncpg.Record] = await connection.fetch(SQL[query], *arguments)
+        return rows
+
+    async def close(self) -> None:
+        """Close the connections, when what runs has ended; idempotent."""
+        self._closed = True
+        with store_errors(self.shown):
+            try:
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await self._pool.close()
+            except TimeoutError:
+                self._pool.terminate()
+
+    async def _acquire(self) -> asyncpg.Connection:
+        try:
+            async with asyncio.timeout(ACQUIRE_SECONDS):
+                return await self._pool.acquire()
+        except TimeoutError as error:
+            raise StoreUnavailableError(
+                f"{self.shown}: no connection in time; the server "
+                "is too slow, or the pool too small: set pool=… in the store's URL"
+            ) from error
+
+
+@contextlib.asynccontextmanager
+async def single_connection(address: Address) -> AsyncIterator[asyncpg.Connection]:
+    """Open a connection for work that may take long, and close it after."""
+    options = _options(address) | {"command_timeout": None}
+    options["server_settings"] |= {"statement_timeout": "0", "lock_timeout": "0"}
+    with store_errors(address.shown):
+        connection = await asyncpg.connect(**options)
+        try:
+            _check_version(connection, address.shown)
+            yield connection
+        finally:
+            await connection.close(timeout=CLOSE_SECONDS)
+
+
+def _options(address: Address) -> dict[str, Any]:
+    return {
+        "dsn": address.dsn,
+        "timeout": CONNECT_SECONDS,
+        "command_timeout": ANSWER_SECONDS,
+        "server_settings": dict(address.settings),
+        "target_session_attrs": address.target,
+    }
+
+
+def _check_version(connection: asyncpg.Connection, shown: str) -> None:
+    version = connection.get_server_version()
+    if version.major < SERVER_VERSION_MIN:
+        raise ConfigurationError(
+            f"store: {shown} is PostgreSQL {version.major}.{version.minor}, "
+            f"{SERVER_VERSION_MIN} or newer is needed"
+        )
+
+
+async def _keep_session(_: asyncpg.Connection) -> None:
+    """Leave a connection as it is; the driver's reset is a round trip."""

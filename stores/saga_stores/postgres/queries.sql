@@ -1,0 +1,319 @@
+-- Every statement of the PostgreSQL store, by name. The parameters of the
+-- bigger ones are arrays, one a column, in the order of _rows.py.
+--
+-- Time is `coalesce($n, clock_timestamp())`: the clock that the store was given,
+-- else the database's. As a scalar subquery it is read once, and an index serves.
+
+-- name: lock
+-- Lock the sagas of a batch and those that hold its start keys, in id order.
+-- The clock is read when all locks are held, so that time never runs backwards
+-- for a saga; hence the aggregate, which ends after the last lock. At least one
+-- row: the clock's.
+-- $1 ids, $2 names and $3 keys of starts
+WITH locked AS MATERIALIZED (
+    SELECT id, name, key, fingerprint, plan_digest, created_at,
+        state, direction, halting, version, revision, ignored, residuals,
+        steps, timers, updated_at, ended_at, deadline_at, wake_at, reason
+    FROM sagas
+    WHERE id = ANY ($1::text[] || ARRAY(
+        SELECT sagas.id
+        FROM unnest($2::text[], $3::text[]) AS wanted (name, key)
+        JOIN sagas ON sagas.key = wanted.key AND sagas.name = wanted.name
+    ))
+    ORDER BY id
+    FOR UPDATE
+), clock AS (
+    SELECT count(*), clock_timestamp() AS now FROM locked
+)
+SELECT locked.*, clock.now FROM clock LEFT JOIN locked ON true
+
+-- name: write
+-- What most batches write, in one round trip. The parts touch different rows, so
+-- their order does not matter. $1-$2 plans, $3-$22 new sagas, $23-$37 changed
+-- ones, $38-$40 patches, $41-$51 history, $52-$57 dispatches, $58-$60 settled.
+WITH plans AS (
+    INSERT INTO saga_plans (digest, text)
+    SELECT * FROM unnest($1::text[], $2::text[])
+    ON CONFLICT DO NOTHING
+), created AS (
+    INSERT INTO sagas (
+        id, name, key, fingerprint, plan_digest, created_at,
+        state, direction, halting, version, revision, ignored, residuals,
+        steps, timers, updated_at, ended_at, deadline_at, wake_at, reason
+    )
+    SELECT * FROM unnest(
+        $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+        $8::timestamptz[], $9::text[], $10::text[], $11::boolean[],
+        $12::integer[], $13::integer[], $14::integer[], $15::integer[],
+        $16::bytea[], $17::bytea[], $18::timestamptz[], $19::timestamptz[],
+        $20::timestamptz[], $21::timestamptz[], $22::text[]
+    )
+), changed AS (
+    UPDATE sagas
+    SET state = after.state, direction = after.direction,
+        halting = after.halting, version = after.version,
+        revision = after.revision, ignored = after.ignored,
+        residuals = after.residuals, steps = after.steps, timers = after.timers,
+        updated_at = after.updated_at, ended_at = after.ended_at,
+        deadline_at = after.deadline_at, wake_at = after.wake_at,
+        reason = after.reason
+    FROM unnest(
+        $23::text[], $24::text[], $25::boolean[], $26::integer[], $27::integer[],
+        $28::integer[], $29::integer[], $30::bytea[], $31::bytea[],
+        $32::timestamptz[], $33::timestamptz[], $34::timestamptz[],
+        $35::timestamptz[], $36::text[], $37::text[]
+    ) AS after (
+        state, direction, halting, version, revision, ignored, residuals,
+        steps, timers, updated_at, ended_at, deadline_at, wake_at, reason, id
+    )
+    WHERE sagas.id = after.id
+), patches AS (
+    INSERT INTO saga_data (saga_id, revision, patch)
+    SELECT * FROM unnest($38::text[], $39::integer[], $40::json[])
+), entries AS (
+    INSERT INTO saga_history (
+        saga_id, seq, at, kind, state, step, direction, generation, attempt,
+        data, sent
+    )
+    SELECT * FROM unnest(
+        $41::text[], $42::integer[], $43::timestamptz[], $44::text[], $45::text[],
+        $46::text[], $47::text[], $48::integer[], $49::integer[],
+        $50::json[], $51::json[]
+    )
+), dispatches AS (
+    -- One that is there already is a resend: it is claimed anew.
+    INSERT INTO saga_outbox (
+        saga_id, step, direction, generation, claimed_until, created_at
+    )
+    SELECT * FROM unnest(
+        $52::text[], $53::text[], $54::text[], $55::integer[],
+        $56::timestamptz[], $57::timestamptz[]
+    )
+    ON CONFLICT (saga_id, step, generation)
+    DO UPDATE SET claimed_until = EXCLUDED.claimed_until
+)
+DELETE FROM saga_outbox
+USING unnest($58::text[], $59::text[], $60::integer[])
+    AS settled (saga_id, step, generation)
+WHERE saga_outbox.saga_id = settled.saga_id
+    AND saga_outbox.step = settled.step
+    AND saga_outbox.generation = settled.generation
+
+-- name: ignore
+-- A newer answer takes the slot of the one 20 before it.
+INSERT INTO saga_ignored (
+    saga_id, slot, number, at, reason, step, direction, generation, answer
+)
+SELECT * FROM unnest(
+    $1::text[], $2::integer[], $3::integer[], $4::timestamptz[], $5::text[],
+    $6::text[], $7::text[], $8::integer[], $9::text[]
+)
+ON CONFLICT (saga_id, slot) DO UPDATE
+SET number = EXCLUDED.number, at = EXCLUDED.at, reason = EXCLUDED.reason,
+    step = EXCLUDED.step, direction = EXCLUDED.direction,
+    generation = EXCLUDED.generation, answer = EXCLUDED.answer
+
+-- name: open_residuals
+INSERT INTO saga_residuals (
+    saga_id, number, at, step, direction, generation, output
+)
+SELECT * FROM unnest(
+    $1::text[], $2::integer[], $3::timestamptz[], $4::text[], $5::text[],
+    $6::integer[], $7::json[]
+)
+
+-- name: plans
+SELECT digest, text FROM saga_plans WHERE digest = ANY ($1::text[])
+
+-- name: data
+-- Contexts and outputs, which never change once written: no transaction needed.
+-- $1 sagas whose patches to read; $2 and $3 history entries
+SELECT saga_id, revision AS number, patch AS value, true AS is_patch
+FROM saga_data
+WHERE saga_id = ANY ($1::text[])
+UNION ALL
+SELECT saga_id, seq, data, false
+FROM saga_history
+JOIN unnest($2::text[], $3::integer[]) AS wanted (saga_id, seq) USING (saga_id, seq)
+
+-- name: settle
+DELETE FROM saga_outbox
+USING unnest($1::text[], $2::text[], $3::integer[])
+    AS settled (saga_id, step, generation)
+WHERE saga_outbox.saga_id = settled.saga_id
+    AND saga_outbox.step = settled.step
+    AND saga_outbox.generation = settled.generation
+
+-- name: defer
+-- $1-$3 which, $4 now, $5 delay, $6 error
+UPDATE saga_outbox
+SET claimed_until = coalesce($4::timestamptz, clock_timestamp()) + $5::interval,
+    attempts = attempts + 1,
+    error = $6
+FROM unnest($1::text[], $2::text[], $3::integer[])
+    AS deferred (saga_id, step, generation)
+WHERE saga_outbox.saga_id = deferred.saga_id
+    AND saga_outbox.step = deferred.step
+    AND saga_outbox.generation = deferred.generation
+
+-- name: extend
+-- $1-$3 which, $4 now, $5 lease
+UPDATE saga_outbox
+SET claimed_until = coalesce($4::timestamptz, clock_timestamp()) + $5::interval
+FROM unnest($1::text[], $2::text[], $3::integer[])
+    AS pending (saga_id, step, generation)
+WHERE saga_outbox.saga_id = pending.saga_id
+    AND saga_outbox.step = pending.step
+    AND saga_outbox.generation = pending.generation
+
+-- name: claim
+-- Rows that another process is claiming are locked, so they are skipped.
+-- $1 now, $2 limit, $3 lease
+WITH clock AS MATERIALIZED (
+    SELECT coalesce($1::timestamptz, clock_timestamp()) AS now
+), lapsed AS MATERIALIZED (
+    SELECT saga_id, step, generation, claimed_until
+    FROM saga_outbox
+    WHERE claimed_until <= (SELECT now FROM clock)
+    ORDER BY claimed_until
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED
+), claimed AS (
+    UPDATE saga_outbox
+    SET claimed_until = clock.now + $3::interval
+    FROM lapsed, clock
+    WHERE saga_outbox.saga_id = lapsed.saga_id
+        AND saga_outbox.step = lapsed.step
+        AND saga_outbox.generation = lapsed.generation
+    RETURNING saga_outbox.*, lapsed.claimed_until AS lapsed_at
+)
+SELECT saga_id, step, direction, generation, claimed_until, attempts, error
+FROM claimed
+ORDER BY lapsed_at, saga_id, step, generation
+
+-- name: due
+-- $1 now, $2 limit
+SELECT id
+FROM sagas
+WHERE wake_at <= (SELECT coalesce($1::timestamptz, clock_timestamp()))
+ORDER BY wake_at, id
+LIMIT $2
+
+-- name: next_due
+SELECT min(wake_at) FROM sagas WHERE wake_at IS NOT NULL
+
+-- name: now
+SELECT clock_timestamp()
+
+-- name: snapshots
+SELECT id, name, key, fingerprint, plan_digest, created_at,
+    state, direction, halting, version, revision, ignored, residuals,
+    steps, timers, updated_at, ended_at, deadline_at, wake_at, reason
+FROM sagas
+WHERE id = ANY ($1::text[])
+
+-- name: history
+SELECT saga_id, seq, at, kind, state, step, direction, generation, attempt,
+    data, sent
+FROM saga_history
+WHERE saga_id = $1
+ORDER BY seq
+
+-- name: ignored
+SELECT saga_id, slot, number, at, reason, step, direction, generation, answer
+FROM saga_ignored
+WHERE saga_id = $1
+ORDER BY number
+
+-- name: residuals
+SELECT saga_id, number, at, step, direction, generation, output
+FROM saga_residuals
+WHERE saga_id = $1
+ORDER BY number
+
+-- name: outbox
+SELECT saga_id, step, direction, generation, claimed_until, attempts, error
+FROM saga_outbox
+WHERE saga_id = $1
+ORDER BY created_at, step, generation
+
+-- name: find
+-- '~' is above every id.
+-- $1 states, $2 name, $3 key, $4 before, $5 limit
+SELECT id, name, key, fingerprint, plan_digest, created_at,
+    state, direction, halting, version, revision, ignored, residuals,
+    steps, timers, updated_at, ended_at, deadline_at, wake_at, reason
+FROM sagas
+WHERE id < coalesce($4::text, '~')
+    AND ($1::text[] IS NULL OR state = ANY ($1))
+    AND ($2::text IS NULL OR name = $2)
+    AND ($3::text IS NULL OR key = $3)
+ORDER BY id DESC
+LIMIT $5
+
+-- name: find_active
+-- The same where all of the states are active ones: few rows among millions.
+SELECT id, name, key, fingerprint, plan_digest, created_at,
+    state, direction, halting, version, revision, ignored, residuals,
+    steps, timers, updated_at, ended_at, deadline_at, wake_at, reason
+FROM sagas
+WHERE id < coalesce($4::text, '~')
+    AND state IN ('started', 'compensating', 'failed')
+    AND state = ANY ($1::text[])
+    AND ($2::text IS NULL OR name = $2)
+    AND ($3::text IS NULL OR key = $3)
+ORDER BY id DESC
+LIMIT $5
+
+-- name: find_key
+-- The same where a key is given.
+SELECT id, name, key, fingerprint, plan_digest, created_at,
+    state, direction, halting, version, revision, ignored, residuals,
+    steps, timers, updated_at, ended_at, deadline_at, wake_at, reason
+FROM sagas
+WHERE key = $3
+    AND id < coalesce($4::text, '~')
+    AND ($1::text[] IS NULL OR state = ANY ($1))
+    AND ($2::text IS NULL OR name = $2)
+ORDER BY id DESC
+LIMIT $5
+
+-- name: counts
+SELECT state, count(*) FROM sagas GROUP BY state
+
+-- name: delete
+-- Its plan stays: others may have the same.
+WITH data AS (
+    DELETE FROM saga_data WHERE saga_id = $1
+), history AS (
+    DELETE FROM saga_history WHERE saga_id = $1
+), ignored AS (
+    DELETE FROM saga_ignored WHERE saga_id = $1
+), residuals AS (
+    DELETE FROM saga_residuals WHERE saga_id = $1
+)
+DELETE FROM sagas WHERE id = $1
+
+-- name: secret
+SELECT value FROM saga_meta WHERE name = 'secret'
+
+-- name: has_migrations
+SELECT to_regclass('schema_migrations') IS NOT NULL
+
+-- name: applied_migrations
+SELECT number, checksum FROM schema_migrations
+
+-- name: create_migrations
+CREATE TABLE IF NOT EXISTS schema_migrations (
+    number     integer     NOT NULL PRIMARY KEY,
+    name       text        NOT NULL,
+    checksum   text        NOT NULL,
+    applied_at timestamptz NOT NULL DEFAULT now()
+)
+
+-- name: lock_migrations
+-- Held to the end of the transaction; the number is this project's own.
+SELECT pg_advisory_xact_lock(6072412917)
+
+-- name: record_migration
+INSERT INTO schema_migrations (number, name, checksum) VALUES ($1, $2, $3)

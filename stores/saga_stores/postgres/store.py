@@ -1,0 +1,272 @@
+"""The store's face: the methods of the port, each in one transaction at most."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from typing import Self
+
+import asyncpg  # type: ignore[import-untyped]  # it ships no types
+
+from saga_orchestrator.core.batch import decide_batch, saga_ids, start_keys
+from saga_orchestrator.core.decision import Decision
+from saga_orchestrator.core.events import Event
+from saga_orchestrator.core.fence import Fence
+from saga_orchestrator.core.ids import SagaId
+from saga_orchestrator.core.saga import Saga, SagaData
+from saga_orchestrator.core.states import ACTIVE, SagaState
+from saga_orchestrator.errors import SagaNotFoundError
+from saga_orchestrator.ports.clock import Clock
+from saga_orchestrator.ports.store import (
+    LEASE,
+    Migration,
+    OutboxRow,
+    SagaFilter,
+    SagaRecord,
+    Store,
+)
+from saga_stores._data import (
+    all_entries,
+    awaited_step,
+    command_data,
+    command_entries,
+    with_all_data,
+)
+from saga_stores._deletion import require_deletable
+from saga_stores._plans import PlanCache
+from saga_stores._writes import writes_of
+from saga_stores.postgres import schema
+from saga_stores.postgres.address import Address
+from saga_stores.postgres.database import SQL, Database
+from saga_stores.postgres.reading import CODEC, read_data, read_snapshots
+from saga_stores.postgres.transaction import (
+    lock_sagas,
+    outbox_keys,
+    with_conditions,
+    write_batch,
+)
+
+# A plan is sent with each batch that starts sagas: where the database was
+# restored from a backup, it may have lost one that this process has seen there.
+_NO_PLANS = PlanCache()
+
+
+class PostgresSagaStore(Store):
+    """Sagas in PostgreSQL, for any number of replicas."""
+
+    def __init__(self, database: Database, secret: bytes, clock: Clock | None) -> None:
+        self._database = database
+        self._secret = secret
+        self._clock = clock
+        self._plans = PlanCache()
+
+    @classmethod
+    async def connect(
+        cls, url: str, *, clock: Clock | None, migrate: bool | None
+    ) -> Self:
+        """Open ``postgresql://user:password@host:port/database?pool=10``."""
+        address = Address.parse(url)
+        if migrate:
+            await schema.migrate(address, dry_run=False)
+        database = await Database.open(address)
+        try:
+            await schema.check(database)
+            secret = await schema.read_secret(database)
+        except BaseException:
+            await database.close()
+            raise
+        return cls(database, secret, clock)
+
+    @classmethod
+    async def migrate(cls, url: str, *, dry_run: bool = False) -> list[Migration]:
+        """Bring the schema up to date; a transaction a migration."""
+        return await schema.migrate(Address.parse(url), dry_run=dry_run)
+
+    @property
+    def secret(self) -> bytes:
+        """32 random bytes made with the schema."""
+        return self._secret
+
+    # -- the verb ----------------------------------------------------------
+
+    async def transact(
+        self,
+        events: Sequence[Event],
+        *,
+        settled: Sequence[Fence] = (),
+        lease: dt.timedelta = LEASE,
+    ) -> list[Decision]:
+        """Decide and perform a batch in one transaction."""
+        async with self._database.transaction() as connection:
+            locked, read_at = await lock_sagas(
+                connection, saga_ids(events), start_keys(events), self._plans
+            )
+            now = self._given_time() or read_at
+            sagas = await with_conditions(connection, locked)
+            batch = decide_batch(events, sagas, now)
+            writes = writes_of(batch, now, lease, CODEC, stored=_NO_PLANS)
+            await write_batch(connection, writes, settled)
+        self._plans.add(writes.plans)
+        return batch.decisions
+
+    # -- the outbox --------------------------------------------------------
+
+    async def settle(self, fences: Sequence[Fence]) -> None:
+        """Remove outbox rows."""
+        await self._database.fetch("settle", *outbox_keys(fences))
+
+    async def defer(
+        self, fences: Sequence[Fence], error: str, delay: dt.timedelta
+    ) -> None:
+        """Note why commands could not be routed."""
+        await self._database.fetch(
+            "defer", *outbox_keys(fences), self._given_time(), delay, error
+        )
+
+    async def extend(self, fences: Sequence[Fence], lease: dt.timedelta) -> None:
+        """Keep claims."""
+        await self._database.fetch(
+            "extend", *outbox_keys(fences), self._given_time(), lease
+        )
+
+    async def claim(self, limit: int, lease: dt.timedelta) -> list[OutboxRow]:
+        """Take over lapsed rows, skipping those that another is claiming."""
+        rows = await self._database.fetch("claim", self._given_time(), limit, lease)
+        return [CODEC.outgoing(row) for row in rows]
+
+    async def load_dispatches(
+        self, fences: Sequence[Fence]
+    ) -> list[tuple[Saga, SagaData] | None]:
+        """Load what commands are made of, in two statements."""
+        async with self._database.connection() as connection:
+            found = await self._snapshots(connection, {one.saga_id for one in fences})
+            sagas = {saga.id: saga for saga in found}
+            numbers = [awaited_step(sagas.get(one.saga_id), one) for one in fences]
+            awaited = {
+                (fence.saga_id, number)
+                for fence, number in zip(fences, numbers, strict=True)
+                if number is not None
+            }
+            patches, entries = await read_data(
+                connection,
+                {saga_id for saga_id, _ in awaited},
+                {
+                    entry
+                    for saga_id, number in awaited
+                    for entry in command_entries(sagas[saga_id], number)
+                },
+            )
+        data = {
+            (saga_id, number): command_data(sagas[saga_id], number, patches, entries)
+            for saga_id, number in awaited
+        }
+        return [
+            None
+            if number is None
+            else (sagas[fence.saga_id], data[fence.saga_id, number])
+            for fence, number in zip(fences, numbers, strict=True)
+        ]
+
+    # -- timers ------------------------------------------------------------
+
+    async def due(self, limit: int) -> list[SagaId]:
+        """Return sagas whose ``wake_at`` has passed."""
+        rows = await self._database.fetch("due", self._given_time(), limit)
+        return [SagaId(row["id"]) for row in rows]
+
+    async def next_due(self) -> dt.datetime | None:
+        """Return the earliest ``wake_at``."""
+        earliest: dt.datetime | None = (await self._database.fetch("next_due"))[0][0]
+        return earliest
+
+    async def now(self) -> dt.datetime:
+        """Return the given clock's instant, else the database's."""
+        given = self._given_time()
+        return given or (await self._database.fetch("now"))[0][0]
+
+    # -- for people --------------------------------------------------------
+
+    async def load(self, saga_id: SagaId) -> Saga | None:
+        """Return a saga with all its data."""
+        async with self._reading() as connection:
+            return await self._load(connection, saga_id)
+
+    async def record(self, saga_id: SagaId) -> SagaRecord | None:
+        """Return all that is known of a saga, as of one instant."""
+        async with self._reading() as connection:
+            saga = await self._load(connection, saga_id)
+            if saga is None:
+                return None
+            history, ignored, residuals, outbox = [
+                await connection.fetch(SQL[query], saga_id)
+                for query in ("history", "ignored", "residuals", "outbox")
+            ]
+        return SagaRecord(
+            saga,
+            history=tuple(CODEC.entry(row) for row in history),
+            ignored=tuple(CODEC.ignored(row) for row in ignored),
+            residuals=tuple(CODEC.residual(row) for row in residuals),
+            outbox=tuple(CODEC.outgoing(row) for row in outbox),
+        )
+
+    async def find(self, which: SagaFilter) -> list[Saga]:
+        """Return snapshots without data, newest first."""
+        query = "find"
+        if which.key is not None:
+            query = "find_key"
+        elif which.states and which.states <= ACTIVE:
+            query = "find_active"
+        async with self._database.connection() as connection:
+            rows = await connection.fetch(
+                SQL[query],
+                list(which.states) or None,
+                *(which.name, which.key, which.before, which.limit),
+            )
+            return await read_snapshots(connection, rows, self._plans)
+
+    async def counts(self) -> dict[SagaState, int]:
+        """Return how many sagas are in each state."""
+        rows = await self._database.fetch("counts")
+        return {SagaState(state): count for state, count in rows}
+
+    async def delete(self, saga_id: SagaId) -> None:
+        """Delete an ended saga with all that belongs to it."""
+        async with self._database.transaction() as connection:
+            found, _ = await lock_sagas(connection, [saga_id], [], self._plans)
+            if not found:
+                raise SagaNotFoundError(saga_id)
+            outbox = await connection.fetch(SQL["outbox"], saga_id)
+            require_deletable(found[0], has_commands=bool(outbox))
+            await connection.execute(SQL["delete"], saga_id)
+
+    # -- life cycle --------------------------------------------------------
+
+    async def acquire_engine(self) -> None:
+        """Grant it: any number of engines may run."""
+
+    async def close(self) -> None:
+        """Close the connections; idempotent."""
+        await self._database.close()
+
+    async def _snapshots(
+        self, connection: asyncpg.Connection, saga_ids: Iterable[SagaId]
+    ) -> list[Saga]:
+        rows = await connection.fetch(SQL["snapshots"], list(saga_ids))
+        return await read_snapshots(connection, rows, self._plans)
+
+    async def _load(
+        self, connection: asyncpg.Connection, saga_id: SagaId
+    ) -> Saga | None:
+        for saga in await self._snapshots(connection, [saga_id]):
+            data = await read_data(connection, [saga_id], all_entries(saga))
+            return with_all_data(saga, *data)
+        return None
+
+    def _reading(self) -> contextlib.AbstractAsyncContextManager[asyncpg.Connection]:
+        """Borrow a connection for several statements that see one instant."""
+        return self._database.transaction(isolation="repeatable_read", readonly=True)
+
+    def _given_time(self) -> dt.datetime | None:
+        """Return the given clock's instant; None: the database's counts."""
+        return None if self._clock is None else self._clock.now()

@@ -1,0 +1,121 @@
+"""The inside of ``transact``: lock and load a batch, write what was decided.
+
+Four round trips for most batches, BEGIN and COMMIT among them, whatever their
+size: the statements take arrays.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
+from typing import Any
+
+import asyncpg  # type: ignore[import-untyped]  # it ships no types
+
+from saga_orchestrator.core.fence import Fence
+from saga_orchestrator.core.ids import SagaId
+from saga_orchestrator.core.saga import Saga
+from saga_stores._data import condition_entries, with_condition_data
+from saga_stores._plans import PlanCache
+from saga_stores._rows import (
+    CHANGING_COLUMNS,
+    HISTORY_COLUMNS,
+    IGNORED_COLUMNS,
+    NEW_OUTBOX_COLUMNS,
+    RESIDUAL_COLUMNS,
+    SAGA_COLUMNS,
+    Row,
+    outbox_key,
+)
+from saga_stores._writes import Writes
+from saga_stores.postgres.database import SQL
+from saga_stores.postgres.reading import read_data, read_snapshots
+
+_KEY, _NAME = SAGA_COLUMNS.index("key"), SAGA_COLUMNS.index("name")
+_OUTBOX_KEY = itemgetter(
+    *map(NEW_OUTBOX_COLUMNS.index, ("saga_id", "step", "generation"))
+)
+_SLOT = itemgetter(*map(IGNORED_COLUMNS.index, ("saga_id", "slot")))
+
+
+async def lock_sagas(
+    connection: asyncpg.Connection,
+    saga_ids: Sequence[SagaId],
+    keys: Sequence[tuple[str, str]],
+    plans: PlanCache,
+) -> tuple[list[Saga], dt.datetime]:
+    """Lock and load sagas, by their ids or by (name, key).
+
+    Returns:
+        The sagas without data, and the database's clock, read with all locks held.
+    """
+    rows = await connection.fetch(
+        SQL["lock"], saga_ids, [name for name, _ in keys], [key for _, key in keys]
+    )
+    now: dt.datetime = rows[0]["now"]
+    found = [row[: len(SAGA_COLUMNS)] for row in rows if row["id"] is not None]
+    return await read_snapshots(connection, found, plans), now
+
+
+async def with_conditions(
+    connection: asyncpg.Connection, sagas: list[Saga]
+) -> list[Saga]:
+    """Give the sagas whose plans have conditions the data that these read."""
+    curious = [saga for saga in sagas if saga.plan.has_conditions]
+    if not curious:
+        return sagas
+    patches, entries = await read_data(
+        connection,
+        [saga.id for saga in curious],
+        [entry for saga in curious for entry in condition_entries(saga)],
+    )
+    return [
+        with_condition_data(saga, patches, entries)
+        if saga.plan.has_conditions
+        else saga
+        for saga in sagas
+    ]
+
+
+async def write_batch(
+    connection: asyncpg.Connection, writes: Writes, settled: Sequence[Fence]
+) -> None:
+    """Perform a decided batch, and forget the commands that were confirmed."""
+    # One statement sees a row once: what is sent again is not removed before,
+    # and a command that two events of the batch resend is written once.
+    outbox = {_OUTBOX_KEY(row): row for row in writes.outbox}
+    gone = [fence for fence in settled if outbox_key(fence) not in outbox]
+    # In one order for every batch, so that no two deadlock on keys or commands.
+    created = sorted(writes.created, key=lambda row: (row[_KEY] or "", row[_NAME]))
+    sent = [outbox[key] for key in sorted(outbox)]
+    if created or writes.changed or gone:
+        await connection.execute(
+            SQL["write"],
+            *_arrays([(plan.digest, plan.text) for plan in writes.plans], 2),
+            *_arrays(created, len(SAGA_COLUMNS)),
+            *_arrays(writes.changed, len(CHANGING_COLUMNS) + 1),
+            *_arrays(writes.data, 3),
+            *_arrays(writes.history, len(HISTORY_COLUMNS)),
+            *_arrays(sent, len(NEW_OUTBOX_COLUMNS)),
+            *outbox_keys(gone),
+        )
+    if writes.ignored:
+        last = {_SLOT(row): row for row in writes.ignored}
+        await connection.execute(
+            SQL["ignore"], *_arrays(last.values(), len(IGNORED_COLUMNS))
+        )
+    if writes.residuals:
+        await connection.execute(
+            SQL["open_residuals"], *_arrays(writes.residuals, len(RESIDUAL_COLUMNS))
+        )
+
+
+def outbox_keys(fences: Iterable[Fence]) -> list[list[Any]]:
+    """Return the primary keys as arrays, in one order for every caller."""
+    return _arrays(sorted({outbox_key(fence) for fence in fences}), 3)
+
+
+def _arrays(rows: Iterable[Row], width: int) -> list[list[Any]]:
+    """Turn rows into one array a column, as ``unnest`` takes them."""
+    return [list(column) for column in zip(*rows, strict=True)] or [[]] * width

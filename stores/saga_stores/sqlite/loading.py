@@ -1,0 +1,182 @@
+"""Reading sagas: rows of the tables into snapshots, with what they need."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from saga_orchestrator.core.fence import Fence
+from saga_orchestrator.core.ids import SagaId
+from saga_orchestrator.core.saga import Saga, SagaData
+from saga_orchestrator.core.states import SagaState
+from saga_orchestrator.errors import StoreDataError
+from saga_orchestrator.ports.store import SagaFilter, SagaRecord
+from saga_stores._data import (
+    Entries,
+    Patches,
+    all_entries,
+    awaited_step,
+    command_data,
+    command_entries,
+    with_all_data,
+)
+from saga_stores._plans import PlanCache, read_plan
+from saga_stores._rows import PLAN_DIGEST, Row
+from saga_stores._snapshots import SnapshotCache
+from saga_stores.sqlite.connection import CODEC, QUERIES, as_list, reading
+
+
+@dataclass(frozen=True, slots=True)
+class Caches:
+    """What a handle keeps of what it has read and written."""
+
+    plans: PlanCache = field(default_factory=PlanCache)
+    snapshots: SnapshotCache = field(default_factory=lambda: SnapshotCache(CODEC))
+
+
+def load(
+    connection: sqlite3.Connection, caches: Caches, saga_id: SagaId
+) -> Saga | None:
+    """Return a saga with its whole context and all outputs."""
+    with reading(connection):
+        return _load_whole(connection, caches, saga_id)
+
+
+def record(
+    connection: sqlite3.Connection, caches: Caches, saga_id: SagaId
+) -> SagaRecord | None:
+    """Return a saga with everything that is known of it."""
+    with reading(connection):
+        saga = _load_whole(connection, caches, saga_id)
+        if saga is None:
+            return None
+        history, ignored, residuals, outbox = (
+            connection.execute(QUERIES[name], (saga_id,)).fetchall()
+            for name in (
+                "load_history",
+                "load_ignored",
+                "load_residuals",
+                "load_outbox",
+            )
+        )
+    return SagaRecord(
+        saga,
+        tuple(map(CODEC.entry, history)),
+        tuple(map(CODEC.ignored, ignored)),
+        tuple(map(CODEC.residual, residuals)),
+        tuple(map(CODEC.outgoing, outbox)),
+    )
+
+
+def find(
+    connection: sqlite3.Connection, caches: Caches, which: SagaFilter
+) -> list[Saga]:
+    """Return snapshots without data, newest first."""
+    with reading(connection):
+        # A page per state, each straight from the index, beats sorting them all.
+        pages = [_page(connection, which, state) for state in which.states or (None,)]
+        rows = sorted((row for page in pages for row in page), reverse=True)
+        return sagas_of(connection, caches, rows[: which.limit])
+
+
+def load_dispatches(
+    connection: sqlite3.Connection, caches: Caches, fences: Sequence[Fence]
+) -> list[tuple[Saga, SagaData] | None]:
+    """Return what the commands of dispatches are made of, where still awaited."""
+    with reading(connection):
+        loaded = load_sagas(connection, caches, {fence.saga_id for fence in fences})
+        sagas = {saga.id: saga for saga in loaded}
+        steps = [awaited_step(sagas.get(fence.saga_id), fence) for fence in fences]
+        awaited = [
+            None if number is None else (sagas[fence.saga_id], number)
+            for fence, number in zip(fences, steps, strict=True)
+        ]
+        open_ones = [found for found in awaited if found is not None]
+        patches = load_patches(connection, {saga.id for saga, _ in open_ones})
+        entries = load_entries(
+            connection,
+            (place for found in open_ones for place in command_entries(*found)),
+        )
+    return [
+        None if found is None else (found[0], command_data(*found, patches, entries))
+        for found in awaited
+    ]
+
+
+def load_sagas(
+    connection: sqlite3.Connection, caches: Caches, saga_ids: Iterable[SagaId]
+) -> list[Saga]:
+    """Return the snapshots of those that exist, without data."""
+    rows = connection.execute(QUERIES["load_sagas"], as_list(saga_ids)).fetchall()
+    return sagas_of(connection, caches, rows)
+
+
+def sagas_of(
+    connection: sqlite3.Connection, caches: Caches, rows: Sequence[Row]
+) -> list[Saga]:
+    """Return the snapshots of rows; reads the plans that are not known yet."""
+    digests = {row[PLAN_DIGEST] for row in rows}
+    known = caches.plans.known(digests)
+    unknown = digests - known.keys()
+    if unknown:
+        found = connection.execute(QUERIES["load_plans"], as_list(unknown)).fetchall()
+        read = [read_plan(digest, text) for digest, text in found]
+        caches.plans.add(read)
+        known |= {plan.digest: plan for plan in read}
+    for row in rows:
+        if row[PLAN_DIGEST] not in known:
+            raise StoreDataError(f"saga {row[0]}: its plan is not in the store")
+    read_saga = caches.snapshots.saga
+    return [read_saga(row, known[row[PLAN_DIGEST]]) for row in rows]
+
+
+def load_patches(connection: sqlite3.Connection, saga_ids: Iterable[SagaId]) -> Patches:
+    """Return the contexts of sagas, by revisions."""
+    patches: defaultdict[SagaId, list[tuple[int, str]]] = defaultdict(list)
+    rows = connection.execute(QUERIES["load_patches"], as_list(saga_ids))
+    for saga_id, revision, patch in rows:
+        patches[saga_id].append((revision, patch))
+    return patches
+
+
+def load_entries(
+    connection: sqlite3.Connection, places: Iterable[tuple[SagaId, int]]
+) -> Entries:
+    """Return the data of history entries; a missing one is left out."""
+    query = QUERIES["load_entry_data"]
+    entries = {}
+    for place in places:
+        row = connection.execute(query, place).fetchone()
+        if row is not None:
+            entries[place] = row[0]
+    return entries
+
+
+def _load_whole(
+    connection: sqlite3.Connection, caches: Caches, saga_id: SagaId
+) -> Saga | None:
+    sagas = load_sagas(connection, caches, [saga_id])
+    if not sagas:
+        return None
+    patches = load_patches(connection, [saga_id])
+    return with_all_data(
+        sagas[0], patches, load_entries(connection, all_entries(sagas[0]))
+    )
+
+
+def _page(
+    connection: sqlite3.Connection, which: SagaFilter, state: SagaState | None
+) -> list[Any]:
+    wanted = {
+        "state = ?": None if state is None else state.value,
+        "name = ?": which.name,
+        "key = ?": which.key,
+        "id < ?": which.before,
+    }
+    wanted = {condition: value for condition, value in wanted.items() if value}
+    where = f" WHERE {' AND '.join(wanted)}" if wanted else ""
+    query = f"{QUERIES['find_sagas']}{where} ORDER BY id DESC LIMIT ?"
+    return connection.execute(query, (*wanted.values(), which.limit)).fetchall()

@@ -1,0 +1,105 @@
+"""The one verb: load, decide and write a batch in one transaction."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sqlite3
+from collections.abc import Sequence
+
+from saga_orchestrator.core.batch import decide_batch, saga_ids, start_keys
+from saga_orchestrator.core.decision import Decision
+from saga_orchestrator.core.events import Event
+from saga_orchestrator.core.fence import Fence
+from saga_orchestrator.core.ids import SagaId
+from saga_orchestrator.core.saga import Saga
+from saga_orchestrator.errors import SagaNotFoundError
+from saga_orchestrator.ports.clock import Clock
+from saga_stores._data import condition_entries, with_condition_data
+from saga_stores._deletion import require_deletable
+from saga_stores._rows import outbox_key
+from saga_stores._writes import Writes, writes_of
+from saga_stores.sqlite.connection import CODEC, QUERIES, writing
+from saga_stores.sqlite.loading import (
+    Caches,
+    load_entries,
+    load_patches,
+    load_sagas,
+    sagas_of,
+)
+
+
+def transact(
+    connection: sqlite3.Connection,
+    caches: Caches,
+    clock: Clock,
+    events: Sequence[Event],
+    *,
+    settled: Sequence[Fence],
+    lease: dt.timedelta,
+) -> list[Decision]:
+    """Decide and perform a batch of events, all or nothing."""
+    with writing(connection):
+        now = clock.now()
+        batch = decide_batch(events, _load(connection, caches, events), now)
+        writes = writes_of(batch, now, lease, CODEC, caches.plans)
+        # Settled first: a resend of what was settled stays.
+        connection.executemany(QUERIES["settle"], map(outbox_key, settled))
+        _perform(connection, writes)
+    caches.plans.add(writes.plans)
+    caches.snapshots.add(writes.snapshots)
+    return batch.decisions
+
+
+def delete(connection: sqlite3.Connection, caches: Caches, saga_id: SagaId) -> None:
+    """Delete an ended saga with all that belongs to it."""
+    with writing(connection):
+        sagas = load_sagas(connection, caches, [saga_id])
+        if not sagas:
+            raise SagaNotFoundError(saga_id)
+        commands = connection.execute(QUERIES["load_outbox"], (saga_id,)).fetchall()
+        require_deletable(sagas[0], has_commands=bool(commands))
+        for name in ("delete_data", "delete_history", "delete_saga"):
+            connection.execute(QUERIES[name], (saga_id,))
+
+
+def _load(
+    connection: sqlite3.Connection, caches: Caches, events: Sequence[Event]
+) -> list[Saga]:
+    """Return what the batch is about, with the data that conditions read."""
+    sagas = load_sagas(connection, caches, saga_ids(events))
+    query = QUERIES["load_saga_by_key"]
+    keyed = [
+        row
+        for name, key in start_keys(events)
+        for row in connection.execute(query, (key, name))
+    ]
+    if keyed:
+        sagas += sagas_of(connection, caches, keyed)
+    conditional = [saga for saga in sagas if saga.plan.has_conditions]
+    if not conditional:
+        return sagas
+    patches = load_patches(connection, {saga.id for saga in conditional})
+    places = (place for saga in conditional for place in condition_entries(saga))
+    entries = load_entries(connection, places)
+    return [
+        with_condition_data(saga, patches, entries)
+        if saga.plan.has_conditions
+        else saga
+        for saga in sagas
+    ]
+
+
+def _perform(connection: sqlite3.Connection, writes: Writes) -> None:
+    rows_by_query = {
+        "insert_plan": [(plan.digest, plan.text) for plan in writes.plans],
+        "insert_saga": writes.created,
+        "update_saga": writes.changed,
+        "insert_patch": writes.data,
+        "insert_entry": writes.history,
+        "upsert_outgoing": writes.outbox,
+        "upsert_ignored": writes.ignored,
+        "insert_residual": writes.residuals,
+    }
+    for name, rows in rows_by_query.items():
+        if rows:
+            connection.executemany(QUERIES[name], rows)

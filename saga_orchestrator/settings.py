@@ -6,6 +6,7 @@ Parsed once, frozen, unknown keys refused; the parts get plain values.
 from __future__ import annotations
 
 from pathlib import Path
+from tomllib import TOMLDecodeError
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
@@ -92,10 +93,12 @@ def load_settings(**flags: Any) -> Settings:  # noqa: ANN401 - checked by the mo
     given = {name: value for name, value in flags.items() if value is not None}
     try:
         return Settings(**given)
+    except TOMLDecodeError as error:
+        raise ConfigurationError(f"{FILE}: is not TOML: {error}") from error
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         name = ".".join(str(word) for word in first["loc"])
         raise ConfigurationError(
-            f"{name}: {first['msg']} (flag --{name.replace('_', '-')}, environment "
-            f"{PREFIX}{name.upper()}, or {FILE})"
+            f"{name}: {first['msg']}; set by a flag, by {PREFIX}{name.upper()} or in "
+            f"{FILE}: `saga config show` tells which"
         ) from error

@@ -1,1 +1,1 @@
-
+"""The `saga` command: one file per command, `main` assembles them."""

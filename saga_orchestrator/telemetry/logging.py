@@ -25,6 +25,9 @@ def configure(level: str = "info", fmt: LogFormat = "auto") -> None:
         if pretty
         else structlog.processors.JSONRenderer(ensure_ascii=True)
     )
+    for name in ("aiormq", "aio_pika"):
+        # The broker's adapter tells of its troubles itself, once, in our format.
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

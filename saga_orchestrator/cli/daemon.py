@@ -1,0 +1,118 @@
+"""Running until a signal: what `serve`, `worker` and `dev` have in common.
+
+The first SIGTERM or SIGINT drains and ends with 0. A second one ends the
+process at once; what was not finished is taken up by the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import structlog
+import typer
+
+from saga_orchestrator.runtime.manager import Manager
+from saga_orchestrator.runtime.opening import Opening
+from saga_orchestrator.runtime.worker import Worker
+
+LOOK_SECONDS = 5.0
+"""How often a running process looks for problems of its own to log."""
+
+_log = structlog.get_logger("saga.process")
+
+Process = TypeVar("Process", Manager, Worker)
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run a process's main coroutine; on uvloop where it is installed."""
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(main)
+
+
+async def run_until_stopped(
+    opening: Opening[Process],
+    drain_seconds: float,
+    ready: Callable[[Process], None],
+) -> None:
+    """Open a process, let it work until a signal, drain, close.
+
+    Args:
+        opening: the manager or the worker.
+        drain_seconds: how long it may finish what it has begun.
+        ready: called once it works.
+
+    Raises:
+        SagaError: it cannot be opened.
+        typer.Exit: a signal came before it was open.
+    """
+    stop = StopSignals()
+    try:
+        process = await opening
+    except asyncio.CancelledError:
+        raise typer.Exit(stop.exit_code) from None
+    stop.opened()
+    try:
+        ready(process)
+        problems: set[str] = set()
+        while not await stop.asked(within=LOOK_SECONDS):
+            problems = _log_changes(problems, set(process.problems()))
+        _log.info("stopping", drain_seconds=drain_seconds)
+        await process.stop(drain_seconds)
+    finally:
+        await process.close()
+    _log.info("stopped")
+
+
+class StopSignals:
+    """SIGTERM and SIGINT, in three stages: cancel the opening, drain, die."""
+
+    def __init__(self) -> None:
+        self._asked = asyncio.Event()
+        self._opening = asyncio.current_task()
+        self.exit_code = 0
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._arrived, number)
+
+    def opened(self) -> None:
+        """Note that from now on there is something to drain."""
+        self._opening = None
+
+    async def asked(self, *, within: float) -> bool:
+        """Wait for the first signal so many seconds; tell whether it came."""
+        try:
+            async with asyncio.timeout(within):
+                await self._asked.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _arrived(self, number: signal.Signals) -> None:
+        if self._asked.is_set():
+            sys.stderr.flush()
+            os._exit(128 + number)
+        self.exit_code = 128 + number
+        self._asked.set()
+        if self._opening is not None:
+            self._opening.cancel()
+
+
+def _log_changes(known: set[str], current: set[str]) -> set[str]:
+    for problem in sorted(current - known):
+        _log.warning("problem", problem=problem)
+    for problem in sorted(known - current):
+        _log.info("problem solved", problem=problem)
+    return current
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop

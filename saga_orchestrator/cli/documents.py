@@ -1,0 +1,137 @@
+"""Sagas and what is known of them as JSON documents: what ``--json`` prints.
+
+Instants are ISO 8601 in UTC. Fields are only ever added.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import Any
+
+from saga_orchestrator.core.decision import (
+    Dispatch,
+    HistoryEntry,
+    Ignored,
+    Residual,
+)
+from saga_orchestrator.core.fence import Fence
+from saga_orchestrator.core.saga import NO_DATA, Saga
+from saga_orchestrator.ports.store import OutboxRow, SagaRecord
+
+Document = dict[str, Any]
+
+
+def saga_document(saga: Saga) -> Document:
+    """Return a saga; with context and outputs where they were loaded."""
+    document: Document = {
+        "id": saga.id,
+        "name": saga.name,
+        "key": saga.key,
+        "state": saga.state,
+        "reason": saga.reason,
+        "version": saga.version,
+        "created_at": _instant(saga.created_at),
+        "updated_at": _instant(saga.updated_at),
+        "ended_at": _instant(saga.ended_at),
+        "deadline_at": _instant(saga.deadline_at),
+        "wake_at": _instant(saga.wake_at),
+        "ignored": saga.ignored,
+        "residuals": saga.residuals,
+        "steps": _steps(saga),
+    }
+    if saga.data is not NO_DATA:
+        document["context"] = dict(saga.context)
+        document["outputs"] = dict(saga.outputs)
+    return document
+
+
+def record_document(record: SagaRecord) -> Document:
+    """Return everything that the store knows of a saga."""
+    return {
+        **saga_document(record.saga),
+        "plan": json.loads(record.saga.plan.text),
+        "history": [entry_document(entry) for entry in record.history],
+        "ignored_answers": [_ignored(one) for one in record.ignored],
+        "open_residuals": [_residual(one) for one in record.residuals],
+        "outbox": [_outbox(row) for row in record.outbox],
+    }
+
+
+def entry_document(entry: HistoryEntry) -> Document:
+    """Return one line of a history."""
+    return {
+        "seq": entry.seq,
+        "at": _instant(entry.at),
+        "kind": entry.kind,
+        "state": entry.state,
+        "step": entry.step,
+        "direction": entry.direction,
+        "generation": entry.generation,
+        "attempt": entry.attempt,
+        "data": dict(entry.data),
+        "sent": [_dispatch(sent) for sent in entry.sent],
+    }
+
+
+def _steps(saga: Saga) -> list[Document]:
+    pairs = zip(saga.plan.steps, saga.steps, strict=True)
+    return [
+        {
+            "name": step.name,
+            "action": step.action,
+            "compensation": step.compensation,
+            "state": status.state,
+            "outcome": status.outcome,
+            "phase": status.phase,
+            "direction": status.direction,
+            "generation": status.generation,
+            "attempt": status.attempt,
+            "due_at": _instant(status.due_at),
+        }
+        for step, status in pairs
+    ]
+
+
+def _fence(fence: Fence) -> Document:
+    return {
+        "step": fence.step,
+        "direction": fence.direction,
+        "generation": fence.generation,
+    }
+
+
+def _dispatch(sent: Dispatch) -> Document:
+    return {**_fence(sent.fence), "resend": sent.resend}
+
+
+def _ignored(one: Ignored) -> Document:
+    return {
+        "number": one.number,
+        "at": _instant(one.at),
+        "reason": one.reason,
+        "answer": one.answer,
+        **_fence(one.fence),
+    }
+
+
+def _residual(one: Residual) -> Document:
+    return {
+        "number": one.number,
+        "at": _instant(one.at),
+        "output": one.output,
+        **_fence(one.fence),
+    }
+
+
+def _outbox(row: OutboxRow) -> Document:
+    return {
+        **_fence(row.fence),
+        "claimed_until": _instant(row.claimed_until),
+        "attempts": row.attempts,
+        "error": row.error,
+    }
+
+
+def _instant(value: dt.datetime | None) -> str | None:
+    return None if value is None else value.isoformat()

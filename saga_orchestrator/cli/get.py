@@ -1,0 +1,131 @@
+"""`saga get`: all about one saga."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from saga_orchestrator.cli.documents import record_document
+from saga_orchestrator.cli.options import (
+    JsonOption,
+    SagaArgument,
+    StoreOption,
+    client,
+    settings_of,
+)
+from saga_orchestrator.cli.terminal import (
+    ALARM,
+    columns,
+    emit,
+    emit_json,
+    marked,
+    one_line,
+)
+from saga_orchestrator.cli.timeline import duration, timeline
+from saga_orchestrator.core.definition import Step
+from saga_orchestrator.core.saga import Saga, StepStatus
+from saga_orchestrator.core.states import Direction, Phase
+from saga_orchestrator.ports.store import SagaRecord
+
+if TYPE_CHECKING:
+    from saga_orchestrator.settings import Settings
+
+
+def get(
+    saga_id: SagaArgument, store: StoreOption = None, as_json: JsonOption = False
+) -> None:
+    """Show a saga: its state, its steps, what happened when.
+
+    With --json also its context, outputs, plan, and what was ignored.
+
+    Example:
+        saga get 01JGFJJZ00000000000000000A --store sqlite:///saga.db
+    """
+    record = asyncio.run(_record(settings_of(store=store), saga_id))
+    if as_json:
+        emit_json(record_document(record))
+    else:
+        emit(describe(record))
+
+
+async def _record(settings: Settings, saga_id: str) -> SagaRecord:
+    async with client(settings) as manager:
+        return await manager.record(saga_id)
+
+
+def describe(record: SagaRecord) -> Iterator[str]:
+    """Yield a saga as text for people."""
+    saga = record.saga
+    yield from columns(list(_facts(saga)))
+    if saga.steps:
+        yield ""
+        yield from columns(
+            [("STEP", "STATE", "OUTCOME", "ATTEMPT", ""), *_steps(record)]
+        )
+    yield ""
+    yield from timeline(record)
+    for one in record.residuals:
+        yield ""
+        yield (
+            f"{ALARM} residual {one.number}: the {one.fence.direction} of "
+            f"{one.fence.step} answered after its undo was sent, or after the end; "
+            "its effect may stand"
+        )
+
+
+def _facts(saga: Saga) -> Iterator[tuple[str, str]]:
+    yield "saga", saga.id
+    yield "name", saga.name
+    yield "state", marked(saga.state)
+    if saga.reason:
+        yield "reason", one_line(saga.reason)
+    if saga.key is not None:
+        yield "key", one_line(saga.key)
+    yield "started", f"{saga.created_at:%Y-%m-%d %H:%M:%S} UTC"
+    if saga.ended_at is not None:
+        yield "took", duration(saga.ended_at - saga.created_at)
+    if saga.ignored:
+        yield "ignored", f"{saga.ignored} late or repeated answers"
+
+
+def _steps(record: SagaRecord) -> Iterator[tuple[str, str, str, str, str]]:
+    saga = record.saga
+    unrouted = {row.fence: row.error for row in record.outbox if row.error}
+    for number, (step, status) in enumerate(
+        zip(saga.plan.steps, saga.steps, strict=True)
+    ):
+        error = unrouted.get(saga.fence_of(number))
+        remark = f"not sent: {error}" if error else _remark(saga, status)
+        yield (
+            step.name,
+            status.state,
+            status.outcome,
+            _attempt(step, status),
+            one_line(remark),
+        )
+
+
+def _attempt(step: Step, status: StepStatus) -> str:
+    """Return the attempt in the current direction, of how many."""
+    if not status.generation:
+        return ""
+    undo = status.direction is Direction.COMPENSATION
+    policy = step.compensation_retry if undo else step.retry
+    return f"{status.attempt} of {policy.max_attempts}" + (" (undo)" if undo else "")
+
+
+def _remark(saga: Saga, status: StepStatus) -> str:
+    """Return what a step waits for."""
+    match status.phase:
+        case Phase.SENT:
+            return "sent, its answer is awaited"
+        case Phase.ACCEPTED:
+            return "accepted, its answer is awaited"
+        case Phase.WAITING if status.due_at is not None:
+            offset = duration(status.due_at - saga.created_at)
+            return f"waits; next try {offset} after the start"
+        case Phase.GAVE_UP:
+            return "its undo gave up"
+        case _:
+            return ""

@@ -1,0 +1,102 @@
+"""`saga list`: which sagas there are."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from saga_orchestrator.cli.documents import saga_document
+from saga_orchestrator.cli.options import (
+    JsonOption,
+    StoreOption,
+    client,
+    settings_of,
+)
+from saga_orchestrator.cli.terminal import (
+    columns,
+    emit,
+    emit_json,
+    marked,
+    note,
+    one_line,
+)
+from saga_orchestrator.core.ids import SagaId, is_saga_id
+from saga_orchestrator.core.saga import Saga
+from saga_orchestrator.core.states import SagaState
+from saga_orchestrator.ports.store import SagaFilter
+
+if TYPE_CHECKING:
+    from saga_orchestrator.settings import Settings
+
+
+def list_sagas(
+    *,
+    state: Annotated[
+        list[SagaState] | None,
+        typer.Option(
+            "--state", help="Only these; may be repeated.", show_default=False
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option("--name", metavar="NAME", help="The definition's name."),
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", metavar="KEY", help="The start key.")
+    ] = None,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="N", min=1, max=1000, help="At most.")
+    ] = 50,
+    before: Annotated[
+        str | None,
+        typer.Option("--before", metavar="ID", help="The next page: older than this."),
+    ] = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List sagas, the newest first.
+
+    With --json one saga a line (JSON Lines), without context and outputs.
+
+    Example:
+        saga list --state failed --name order_processing --limit 20
+    """
+    if before is not None and not is_saga_id(before):
+        raise typer.BadParameter(f"--before: {before!r} is no saga id")
+    which = SagaFilter(
+        states=frozenset(state or ()),
+        name=name,
+        key=key,
+        before=None if before is None else SagaId(before),
+        limit=limit,
+    )
+    sagas = asyncio.run(_find(settings_of(store=store), which))
+    if as_json:
+        for saga in sagas:
+            emit_json(saga_document(saga), indent=None)
+    elif sagas:
+        emit(
+            columns([("ID", "STATE", "NAME", "KEY", "STARTED", ""), *map(_row, sagas)])
+        )
+    else:
+        note("no sagas")
+    if len(sagas) == limit:
+        note(f"there may be more: --before {sagas[-1].id}")
+
+
+async def _find(settings: Settings, which: SagaFilter) -> list[Saga]:
+    async with client(settings) as manager:
+        return await manager.store.find(which)
+
+
+def _row(saga: Saga) -> tuple[str, ...]:
+    return (
+        saga.id,
+        marked(saga.state),
+        saga.name,
+        one_line(saga.key or ""),
+        f"{saga.created_at:%Y-%m-%d %H:%M:%SZ}",
+        one_line(saga.reason),
+    )

@@ -1,0 +1,90 @@
+"""`saga watch`: follow one saga to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import typer
+
+from saga_orchestrator.cli.documents import entry_document
+from saga_orchestrator.cli.exits import Exit, exit_of_state
+from saga_orchestrator.cli.options import (
+    JsonOption,
+    SagaArgument,
+    StoreOption,
+    TimeoutOption,
+    client,
+    settings_of,
+)
+from saga_orchestrator.cli.terminal import emit, emit_json, note, one_line
+from saga_orchestrator.cli.timeline import timeline
+from saga_orchestrator.ports.clock import SystemClock
+from saga_orchestrator.ports.store import SagaRecord
+from saga_orchestrator.runtime.waiters import (
+    POLL_FIRST_SECONDS,
+    POLL_LAST_SECONDS,
+    RESTING,
+)
+
+if TYPE_CHECKING:
+    from saga_orchestrator.runtime.manager import Manager
+    from saga_orchestrator.settings import Settings
+
+
+def watch(
+    saga_id: SagaArgument,
+    timeout: TimeoutOption = None,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print what happens to a saga until it has ended, or failed.
+
+    The exit code is 0 completed, 10 compensated, 11 failed, and 7 when
+    --timeout came first. With --json one history entry a line.
+
+    Example:
+        saga watch 01JGFJJZ00000000000000000A --timeout 60
+    """
+    settings = settings_of(store=store)
+    raise typer.Exit(asyncio.run(_watch(settings, saga_id, timeout, as_json=as_json)))
+
+
+async def _watch(
+    settings: Settings, saga_id: str, timeout: float | None, *, as_json: bool
+) -> Exit:
+    async with client(settings) as manager:
+        try:
+            async with asyncio.timeout(timeout):
+                record = await _follow(manager, saga_id, as_json=as_json)
+        except TimeoutError:
+            note(f"error: not at its end in {timeout:g} s; it goes on")
+            return Exit.TIMED_OUT
+    if record.saga.reason:
+        note(one_line(record.saga.reason))
+    return exit_of_state(record.saga.state)
+
+
+async def _follow(manager: Manager, saga_id: str, *, as_json: bool) -> SagaRecord:
+    clock = SystemClock()
+    seen = 0
+    pause = POLL_FIRST_SECONDS
+    while True:
+        record = await manager.record(saga_id)
+        if record.saga.version > seen:
+            _print_new(record, seen, as_json=as_json)
+            seen = record.saga.version
+            pause = POLL_FIRST_SECONDS
+        if record.saga.state in RESTING:
+            return record
+        await clock.sleep(pause)
+        pause = min(2 * pause, POLL_LAST_SECONDS)
+
+
+def _print_new(record: SagaRecord, seen: int, *, as_json: bool) -> None:
+    if not as_json:
+        emit(timeline(record, after=seen))
+        return
+    for entry in record.history:
+        if entry.seq > seen:
+            emit_json(entry_document(entry), indent=None)

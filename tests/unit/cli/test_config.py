@@ -1,0 +1,80 @@
+"""`saga config show`: values, and where they come from."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+    from typer.testing import Result
+
+
+def test_origins(
+    saga: Callable[..., Result], directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A flag beats the environment, which beats saga.toml, which beats the default."""
+    (directory / "saga.toml").write_text(
+        'store = "sqlite:///file.db"\nbroker = "amqp://file/"\n'
+        'concurrency = 7\nexchange = "shop"\n'
+    )
+    monkeypatch.setenv("SAGA_BROKER", "amqp://environment/")
+    monkeypatch.setenv("SAGA_CONCURRENCY", "8")
+    shown = json.loads(
+        saga("config", "show", "--broker", "amqp://flag/", "--json").stdout
+    )
+    picked = {
+        name: (shown[name]["value"], shown[name]["origin"])
+        for name in ("broker", "concurrency", "store", "drain_seconds")
+    }
+    assert picked == {
+        "broker": ("amqp://flag/", "flag --broker"),
+        "concurrency": (8, "environment SAGA_CONCURRENCY"),
+        "store": ("sqlite:///file.db", "file saga.toml"),
+        "drain_seconds": (25.0, "default"),
+    }
+
+
+def test_secrets_are_masked(saga: Callable[..., Result]) -> None:
+    """A password is shown as ***, in text and in JSON."""
+    url = "postgresql://saga:hunter2@db/saga"
+    for option in ([], ["--json"]):
+        text = saga("config", "show", "--store", url, *option).stdout
+        assert "hunter2" not in text
+        assert "postgresql://saga:***@db/saga" in text
+
+
+def test_a_wrong_setting(
+    saga: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A setting that makes no sense is named, with the ways to set it."""
+    monkeypatch.setenv("SAGA_CONCURRENCY", "many")
+    done = saga("config", "show")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: concurrency: ")
+    assert "SAGA_CONCURRENCY" in done.stderr
+
+
+def test_a_broken_file(saga: Callable[..., Result], directory: Path) -> None:
+    """A saga.toml that cannot be read is an error with its place."""
+    (directory / "saga.toml").write_text("store = \n")
+    done = saga("config", "show")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("error: saga.toml: is not TOML: ")
+    assert "line 1" in done.stderr
+
+
+def test_every_setting_is_documented(saga: Callable[..., Result]) -> None:
+    """`docs/cli.md` has each setting with its default."""
+    text = (Path(__file__).parents[3] / "docs" / "cli.md").read_text()
+    rows = re.findall(
+        r"^\| `(\w+)` \| `(SAGA_\w+)` \| .* \| (.*?) \|$", text, re.MULTILINE
+    )
+    shown = json.loads(saga("config", "show", "--json").stdout)
+    documented = {name: default.strip("`") for name, _, default in rows}
+    assert documented == {name: str(row["value"]) for name, row in shown.items()}
+    assert all(variable == f"SAGA_{name.upper()}" for name, variable, _ in rows)

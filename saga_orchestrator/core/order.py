@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from saga_orchestrator.core.definition import Step
+from saga_orchestrator.core.step import Step
 
 
 def dependencies_of(steps: Sequence[Step]) -> list[tuple[int, ...]]:

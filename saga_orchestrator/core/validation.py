@@ -7,14 +7,6 @@ import re
 from collections.abc import Mapping
 from typing import get_args
 
-from saga_orchestrator.core.definition import (
-    OnCompensationFailure,
-    OnDeadline,
-    OnFailure,
-    SagaDefinition,
-    Step,
-    UndoFailed,
-)
 from saga_orchestrator.core.ids import (
     ACTION_NAME,
     ACTION_NAME_CHARS_MAX,
@@ -25,43 +17,49 @@ from saga_orchestrator.core.order import ancestors_of, dependencies_of, find_cyc
 from saga_orchestrator.core.payload import encode
 from saga_orchestrator.core.references import ROOTS, references_in, step_in
 from saga_orchestrator.core.retry import RetryPolicy
+from saga_orchestrator.core.step import Step, UndoFailed
 from saga_orchestrator.errors import DefinitionError, PayloadError
 
 STEPS_MAX = 2_000
 DURATION_MAX = dt.timedelta(days=3650)
 
 
-def check_definition(definition: SagaDefinition) -> None:
-    """Hold a definition to every rule.
+def check_saga(
+    name: str, steps: tuple[Step, ...], deadline: dt.timedelta | None
+) -> None:
+    """Hold a saga's steps to every rule.
 
     Raises:
         DefinitionError: names the saga, the step, the field and the fix.
     """
-    where = f"saga {definition.name!r}"
-    if not _matches(SAGA_NAME, definition.name):
+    where = f"saga {name!r}"
+    if not _matches(SAGA_NAME, name):
         raise DefinitionError(
             f"{where}: name: must be 1 to 128 letters, digits, '_', '-' or '.'"
         )
-    _check_choice(where, "on_failure", definition.on_failure, get_args(OnFailure))
-    _check_choice(where, "on_deadline", definition.on_deadline, get_args(OnDeadline))
-    _check_choice(
-        where,
-        "on_compensation_failure",
-        definition.on_compensation_failure,
-        get_args(OnCompensationFailure),
-    )
-    if definition.deadline is not None:
-        _check_duration(where, "deadline", definition.deadline)
-    steps = tuple(definition.steps)
+    if deadline is not None:
+        _check_duration(where, "deadline", deadline)
     if len(steps) > STEPS_MAX:
         raise DefinitionError(
             f"{where}: has {len(steps)} steps, the limit is {STEPS_MAX}; "
             "split it into sagas that start one another"
         )
     for step in steps:
-        _check_step(where, step, definition.deadline)
+        _check_step(where, step, deadline)
     _check_names(where, steps)
     _check_graph(where, steps)
+
+
+def check_choice(where: str, field: str, value: str, choices: tuple[str, ...]) -> None:
+    """Hold a field to its choices.
+
+    Raises:
+        DefinitionError: names them.
+    """
+    if value not in choices:
+        raise DefinitionError(
+            f"{where}: {field}: {value!r} is none of {', '.join(choices)}"
+        )
 
 
 def _check_step(where: str, step: Step, deadline: dt.timedelta | None) -> None:
@@ -79,7 +77,7 @@ def _check_step(where: str, step: Step, deadline: dt.timedelta | None) -> None:
     for name in ("retry", "compensation_retry"):
         if not isinstance(getattr(step, name), RetryPolicy):
             raise DefinitionError(f"{where}: {name}: must be a RetryPolicy")
-    _check_choice(where, "undo_failed", step.undo_failed, get_args(UndoFailed))
+    check_choice(where, "undo_failed", step.undo_failed, get_args(UndoFailed))
     _check_duration(where, "timeout", step.timeout)
     if step.limit is not None:
         _check_limit(where, step, step.limit, deadline)
@@ -191,13 +189,6 @@ def _check_pivots(where: str, steps: tuple[Step, ...], ancestors: list[int]) -> 
 
 def _matches(pattern: re.Pattern[str], name: object) -> bool:
     return isinstance(name, str) and pattern.match(name) is not None
-
-
-def _check_choice(where: str, field: str, value: str, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise DefinitionError(
-            f"{where}: {field}: {value!r} is none of {', '.join(choices)}"
-        )
 
 
 def _check_duration(where: str, field: str, value: dt.timedelta) -> None:

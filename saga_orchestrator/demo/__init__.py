@@ -1,1 +1,5 @@
+"""`saga demo`: order-like sagas with injected faults and a kill, then judged.
 
+The parent (``driver``) starts sagas by key, kills and judges; the children
+(``child``) hold engine, broker and handlers. Nothing here prints.
+"""

@@ -83,7 +83,7 @@ def storable(text: str, what: str) -> str:
 def _may_be_refused(text: str) -> bool:
     """Tell whether the full check of the payload rules is needed.
 
-    It walks the value in Python, at three times the cost of writing it; these
+    It walks the value in Python, at more than the cost of writing it; these
     scans run in C and let nearly every text pass.
     """
     brackets = text.count("[") + text.count("{")

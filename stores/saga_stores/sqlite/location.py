@@ -23,8 +23,7 @@ class Location:
         url: as it was given; it holds no password.
         path: the file, absolute.
         synchronous: ``full``: a commit that was answered survives a power cut;
-            ``normal``: the death of the process only, for about twice the
-            speed of single commits.
+            ``normal``: the death of the process only, and is not waited for.
     """
 
     url: str

@@ -1,0 +1,59 @@
+"""What a handle remembers of plans and snapshots: bounded, and never stale."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+import pytest
+
+from saga_orchestrator.core.decide import decide
+from saga_orchestrator.core.saga import NO_DATA, Saga
+from saga_stores import _plans, _snapshots
+from saga_stores._plans import PlanCache
+from saga_stores._rows import RowCodec
+from saga_stores._snapshots import SnapshotCache
+from tests.conformance.builders import PLAN, bare, plan_of, start
+
+NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+CODEC = RowCodec(lambda instant: instant, lambda column: column)
+
+
+def _saga() -> Saga:
+    return bare(decide(None, start(), NOW).saga)
+
+
+def test_a_snapshot_is_decoded_once_per_row() -> None:
+    """The same row gives the same object, another row another."""
+    cache = SnapshotCache(CODEC)
+    saga = _saga()
+    row = CODEC.saga_row(saga)
+    first = cache.saga(row, PLAN)
+    assert first == saga
+    assert cache.saga(list(row), PLAN) is first
+    changed = list(row)
+    changed[-1] = "changed by somebody else"
+    assert cache.saga(changed, PLAN).reason == "changed by somebody else"
+    assert first.data is NO_DATA
+
+
+def test_snapshots_are_bounded_by_their_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ones remembered first go first."""
+    monkeypatch.setattr(_snapshots, "_STEPS_MAX", 3 * 2)
+    cache = SnapshotCache(CODEC)
+    sagas = [_saga() for _ in range(3)]
+    cache.add((CODEC.saga_row(saga), saga) for saga in sagas)
+    rows = [CODEC.saga_row(saga) for saga in sagas]
+    assert cache.saga(rows[2], PLAN) is sagas[2]
+    assert cache.saga(rows[0], PLAN) is not sagas[0]
+
+
+def test_plans_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ones remembered first go first."""
+    monkeypatch.setattr(_plans, "_PLANS_MAX", 2)
+    plans = [plan_of(name) for name in "xyz"]
+    cache = PlanCache()
+    cache.add(plans)
+    assert cache.known([plan.digest for plan in plans]) == {
+        plan.digest: plan for plan in plans[1:]
+    }
+    assert plans[0].digest not in cache

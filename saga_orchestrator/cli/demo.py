@@ -222,7 +222,7 @@ def _found(check: Check) -> str:
 
 
 def _next(plan: Plan, outcome: Outcome, *, kept: bool) -> Iterator[str]:
-    """Yield the command to try next; it works as it stands."""
+    """Yield the command to try next; it works as it stands, passwords aside."""
     program = _program()
     yield ""
     if not outcome.report.ok:

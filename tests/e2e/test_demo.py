@@ -1,0 +1,246 @@
+"""`saga demo` as a user runs it: it passes, it can fail, it leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from tests.support.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from tests.support.rabbitmq import RabbitServer
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+NUMBERS = {
+    *("sagas", "completed", "compensated", "failed", "resumed", "lost"),
+    *("duplicate_effects", "violations"),
+    *("sagas_per_second", "p50_ms", "p99_ms"),
+}
+
+
+class Servers(NamedTuple):
+    """A fresh database and a fresh vhost."""
+
+    store: str
+    broker: str
+    rabbit: RabbitServer
+
+
+@pytest.fixture
+def servers(postgres_url: str, rabbit_url: str, rabbit_server: RabbitServer) -> Servers:
+    """Where a demo runs that is not embedded."""
+    return Servers(postgres_url, rabbit_url, rabbit_server)
+
+
+def _command(*options: str) -> list[str]:
+    return [sys.executable, "-m", "saga_orchestrator", "demo", *options]
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    return {**os.environ, "TMPDIR": str(folder)}
+
+
+def _demo(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        _command(*options),
+        cwd=folder,
+        env=_environment(folder),
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+
+
+def _passed(done: subprocess.CompletedProcess[str], sagas: int) -> dict[str, Any]:
+    """Return the report of a run that held every promise."""
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    report: dict[str, Any] = json.loads(done.stdout)
+    assert report.keys() >= NUMBERS
+    assert report["sagas"] == sagas == report["completed"] + report["compensated"]
+    assert report["lost"] == report["duplicate_effects"] == report["violations"] == 0
+    assert report["compensated"] > 0
+    assert report["resumed"] > 0
+    assert all(check["checked"] for check in report["checks"])
+    return report
+
+
+def test_embedded(tmp_path: Path) -> None:
+    """Without any server it passes, and removes its folder."""
+    report = _passed(_demo(tmp_path, "--sagas", "100", "--json"), 100)
+    assert report["sagas_per_second"] > 0
+    assert 0 < report["p50_ms"] <= report["p99_ms"]
+    assert report["killed"] == ["orchestrator 1"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_for_people(tmp_path: Path) -> None:
+    """The text has a timeline, each check, and the next command; stderr the rest."""
+    done = _demo(tmp_path, "--sagas", "60", "--keep")
+    assert done.returncode == 0, done.stderr
+    for part in (
+        "60 orders:",
+        "undo create_order",
+        "every charge is shipped or refunded",
+        "no effect is applied twice",
+        "every live saga has a reason to wake",
+        "resumed, 0 lost",
+        "next: ",
+    ):
+        assert part in done.stdout
+    assert "60 of 60 have ended" in done.stderr
+    assert "SIGKILL" in done.stderr
+
+
+def test_on_a_terminal(tmp_path: Path) -> None:
+    """A terminal gets bars, and stdout stays the result's."""
+    ours, theirs = os.openpty()
+    with subprocess.Popen(
+        _command("--sagas", "40", "--json"),
+        cwd=tmp_path,
+        env={**_environment(tmp_path), "TERM": "xterm-256color", "COLUMNS": "100"},
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        text=True,
+    ) as running:
+        os.close(theirs)
+        shown = _all_of(ours)
+        result, _ = running.communicate(timeout=60)
+    assert json.loads(result)["ok"]
+    assert "━" in shown
+    assert "SIGKILL" in shown
+
+
+def test_the_next_command_works(tmp_path: Path) -> None:
+    """What is proposed in the end can be typed as it stands."""
+    done = _demo(tmp_path, "--sagas", "20", "--keep")
+    proposed = done.stdout.rpartition("next: ")[2].split()
+    shown = subprocess.run(
+        [sys.executable, "-m", "saga_orchestrator", *proposed[1:]],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert "compensated" in shown.stdout
+
+
+def test_the_check_can_fail(tmp_path: Path) -> None:
+    """Without the barrier's claim effects happen twice, and the demo says so."""
+    done = _demo(tmp_path, "--sagas", "100", "--without-barrier", "--json")
+    assert done.returncode == 1, done.stderr
+    report = json.loads(done.stdout)
+    assert report["duplicate_effects"] > 0
+    assert report["lost"] == 0
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--workers", "2"), ("--orchestrators", "2"), ("--store", "memory://")],
+    ids=" ".join,
+)
+def test_what_cannot_work_is_a_usage_error(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    """Parts that cannot share what they need are refused before anything runs."""
+    done = _demo(tmp_path, *options)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_orphans(tmp_path: Path, how: signal.Signals) -> None:
+    """However the parent ends, its children end too."""
+    parent = subprocess.Popen(
+        _command("--sagas", "5000"),
+        cwd=tmp_path,
+        env=_environment(tmp_path),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    _until(lambda: _children_of(parent.pid) != [])
+    (child,) = _children_of(parent.pid)
+    parent.send_signal(how)
+    parent.wait(timeout=60)
+    _until(lambda: not _is_alive(child))
+    if how is not signal.SIGKILL:
+        assert parent.returncode == 128 + how
+        assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "killed"),
+    [
+        ((), ["orchestrator 1"]),
+        (("--workers", "2"), ["orchestrator 1", "worker 1"]),
+        (("--orchestrators", "2"), ["orchestrator 1"]),
+        (
+            ("--orchestrators", "2", "--workers", "2"),
+            ["orchestrator 1", "worker 1"],
+        ),
+    ],
+    ids=["one", "workers", "orchestrators", "both"],
+)
+def test_on_servers(
+    tmp_path: Path,
+    servers: Servers,
+    options: tuple[str, ...],
+    killed: list[str],
+) -> None:
+    """On PostgreSQL and RabbitMQ too, and it takes its queues along."""
+    urls = ("--store", servers.store, "--broker", servers.broker)
+    done = _demo(tmp_path, "--sagas", "100", *urls, *options, "--json")
+    assert _passed(done, 100)["killed"] == killed
+    assert servers.rabbit.queues(servers.broker) == []
+
+
+def test_twice_on_one_store(tmp_path: Path, postgres_url: str) -> None:
+    """Older sagas in the store do not count; the broker may be in the process."""
+    options = ("--sagas", "30", "--store", postgres_url, "--json")
+    for _ in "ab":
+        _passed(_demo(tmp_path, *options), 30)
+
+
+def _all_of(terminal: int) -> str:
+    """Return what is written to a terminal until its last writer is gone."""
+    shown = b""
+    with contextlib.suppress(OSError), open(terminal, "rb", buffering=0) as file:
+        while text := file.read(65536):
+            shown += text
+    return shown.decode(errors="replace")
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    asyncio.run(eventually(condition, seconds=60))
+
+
+def _children_of(pid: int) -> list[int]:
+    listed = subprocess.run(
+        ["pgrep", "-P", str(pid), "-f", "saga_orchestrator.demo.child"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return [int(line) for line in listed.stdout.split()]
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -44,6 +44,7 @@ _GLYPH_OF_ATTEMPT = {
 _NOTES = {
     HistoryKind.STEP_ACCEPTED: "accepted, its answer comes later",
     HistoryKind.STEP_RESENT: "unanswered, sent again",
+    HistoryKind.RESEND_REQUESTED: "sent again, the broker lost it",
     HistoryKind.STEP_RESOLVED: "resolved",
     HistoryKind.RESIDUAL_FOUND: "answered too late: its effect may stand",
     HistoryKind.DEADLINE_PASSED: "its deadline passed",

@@ -18,6 +18,7 @@ from saga_orchestrator.core.events import (
 from saga_orchestrator.core.fence import unit_interval
 from saga_orchestrator.core.forward import abort, advance, halt, settle
 from saga_orchestrator.core.payload import Json
+from saga_orchestrator.core.retry import DELAY_MAX
 from saga_orchestrator.core.saga import heard_bit
 from saga_orchestrator.core.states import (
     Direction,
@@ -82,7 +83,7 @@ def decide_postponement(draft: Draft, number: int, event: StepPostponed) -> None
         delay_s=event.delay.total_seconds(),
     )
     if _may_send(draft, status.direction):
-        delay = max(event.delay, dt.timedelta(0))
+        delay = min(max(event.delay, dt.timedelta(0)), DELAY_MAX)
         draft.change(number, phase=Phase.WAITING, due_at=draft.now + delay)
         return
     name = draft.plan.steps[number].name

@@ -25,6 +25,7 @@ class HistoryKind(StrEnum):
     STEP_ACCEPTED = "step_accepted"
     STEP_RETRIED = "step_retried"
     STEP_RESENT = "step_resent"
+    RESEND_REQUESTED = "resend_requested"
     STEP_EXPIRED = "step_expired"
     HEARTBEAT_LOST = "heartbeat_lost"
     DEADLINE_PASSED = "deadline_passed"

@@ -23,18 +23,27 @@ NESTING_MAX = 64
 INTEGER_BITS_MAX = 64
 
 
-def encode(value: Json, path: str, *, bytes_max: int = PAYLOAD_BYTES_MAX) -> str:
+def encode(
+    value: Json,
+    path: str,
+    *,
+    bytes_max: int = PAYLOAD_BYTES_MAX,
+    nesting_max: int = NESTING_MAX,
+) -> str:
     """Return the value's compact JSON text.
 
     Args:
         value: what to encode.
         path: what errors call the value, as ``context``.
         bytes_max: the limit of the UTF-8 text.
+        nesting_max: the limit of lists and objects within one another.
 
     Raises:
         PayloadError: names the place in the value and the fix.
     """
-    text = json.dumps(_plain(value, path, 1), ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(
+        _plain(value, path, nesting_max), ensure_ascii=False, separators=(",", ":")
+    )
     size = len(text.encode())
     if size > bytes_max:
         raise PayloadError(
@@ -45,7 +54,13 @@ def encode(value: Json, path: str, *, bytes_max: int = PAYLOAD_BYTES_MAX) -> str
     return text
 
 
-def decode(text: str | bytes, path: str, *, bytes_max: int = PAYLOAD_BYTES_MAX) -> Json:
+def decode(
+    text: str | bytes,
+    path: str,
+    *,
+    bytes_max: int = PAYLOAD_BYTES_MAX,
+    nesting_max: int = NESTING_MAX,
+) -> Json:
     """Return the value of a JSON text, held to the same rules.
 
     Raises:
@@ -58,10 +73,10 @@ def decode(text: str | bytes, path: str, *, bytes_max: int = PAYLOAD_BYTES_MAX) 
         # Strictly UTF-8: given bytes, the reader would guess other encodings.
         value = json.loads(body.decode(), parse_constant=_refuse_constant)
     except RecursionError as error:
-        raise PayloadError(path, f"is nested deeper than {NESTING_MAX}") from error
+        raise PayloadError(path, f"is nested deeper than {nesting_max}") from error
     except (ValueError, UnicodeDecodeError) as error:
         raise PayloadError(path, f"is not JSON: {error}") from error
-    _plain(value, path, 1)
+    _plain(value, path, nesting_max)
     return value
 
 
@@ -87,22 +102,27 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
 
 
-def _plain(value: Json, path: str, depth: int) -> Json:
+def _plain(value: Json, path: str, levels: int) -> Json:
     """Return the value in dicts and lists, or say what it must not hold."""
-    if depth > NESTING_MAX:
-        raise PayloadError(path, f"is nested deeper than {NESTING_MAX}; flatten it")
     if isinstance(value, Mapping):
+        _check_levels(path, levels)
         plain = {}
         for key, item in value.items():
             if not isinstance(key, str):
                 raise PayloadError(path, f"has the key {key!r}; keys must be text")
             _check_text(key, path)
-            plain[key] = _plain(item, f"{path}.{key}", depth + 1)
+            plain[key] = _plain(item, f"{path}.{key}", levels - 1)
         return plain
     if isinstance(value, list | tuple):
-        return [_plain(v, f"{path}[{i}]", depth + 1) for i, v in enumerate(value)]
+        _check_levels(path, levels)
+        return [_plain(v, f"{path}[{i}]", levels - 1) for i, v in enumerate(value)]
     _check_scalar(value, path)
     return value
+
+
+def _check_levels(path: str, levels: int) -> None:
+    if levels < 1:
+        raise PayloadError(path[:200], "is nested too deep; flatten it")
 
 
 def _check_scalar(value: Json, path: str) -> None:

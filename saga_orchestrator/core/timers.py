@@ -29,7 +29,7 @@ def decide_resend(draft: Draft) -> None:
     """Send every open command again: the broker lost its queues."""
     for number, status in enumerate(draft.steps):
         if status.phase is Phase.SENT:
-            draft.record(HistoryKind.STEP_RESENT, number)
+            draft.record(HistoryKind.RESEND_REQUESTED, number)
             draft.resend(number)
 
 

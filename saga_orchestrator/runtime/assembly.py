@@ -85,7 +85,11 @@ async def open_broker(
     url = broker or "memory://"
     adapter = adapter_for(BROKERS, "broker", url)
     opened: Broker = adapter(url, topology=topology, clock=clock, rng=rng)
-    await opened.open()
+    try:
+        await opened.open()
+    except BaseException:
+        await opened.close()
+        raise
     return opened
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import structlog
 
-from saga_orchestrator.core.decision import Decision
+from saga_orchestrator.core.decision import Decision, HistoryKind
 from saga_orchestrator.core.events import ResendRequested
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.states import SagaState
@@ -68,6 +68,7 @@ class Client:
     async def close(self) -> None:
         """Stop at once; what was not finished is finished by the next engine."""
         await self.supervisor.close()
+        self.pipeline.close()
 
     def problems(self) -> list[str]:
         """Name what is wrong now."""
@@ -126,12 +127,13 @@ class Engine(Client):
         await super().open()
         self.supervisor.loop("publisher", self._publisher.run)
         self.supervisor.loop("claims", self._publisher.keep_claims)
-        self.supervisor.loop("relay", self._relay.run)
-        self.supervisor.loop("timers", self._timers.run)
         await self._receiver.open()
         await self._intake.open()
         if not self.broker.outlives_process:
             await self.resend_open()
+        # Only now: what was just sent again is claimed, and not the relay's.
+        self.supervisor.loop("relay", self._relay.run)
+        self.supervisor.loop("timers", self._timers.run)
 
     async def drain(self) -> None:
         """Take nothing new, finish what has begun, publish what was decided."""
@@ -174,7 +176,8 @@ class Engine(Client):
 
     def _publish(self, decisions: Sequence[Decision]) -> None:
         self._publisher.offer(
-            Offer(sent.fence, sent.resend)
+            Offer(sent.fence, resend=entry.kind is HistoryKind.STEP_RESENT)
             for decision in decisions
-            for sent in decision.dispatches
+            for entry in decision.history
+            for sent in entry.sent
         )

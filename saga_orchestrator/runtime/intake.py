@@ -10,26 +10,29 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-import structlog
-
-from saga_orchestrator.core.commands import event_of, key_of, routing_key
-from saga_orchestrator.core.decision import Decision
-from saga_orchestrator.core.events import Event, StepFailed, StepSucceeded
-from saga_orchestrator.core.fence import is_genuine
-from saga_orchestrator.errors import ForgedReplyError, MessageError, StoreDataError
+from saga_orchestrator.core.commands import Command, Reply, event_of, key_of
+from saga_orchestrator.core.events import Answered, StepFailed, StepSucceeded
+from saga_orchestrator.core.fence import Fence, is_genuine
+from saga_orchestrator.core.payload import encode
+from saga_orchestrator.core.saga import Saga
+from saga_orchestrator.errors import (
+    ForgedReplyError,
+    MalformedMessageError,
+    MessageError,
+    PayloadError,
+)
 from saga_orchestrator.ports.broker import Broker, Consumer, Delivery, QueueSpec
 from saga_orchestrator.ports.store import Store
 from saga_orchestrator.runtime.parking import Parking
 from saga_orchestrator.runtime.pipeline import CommitPipeline
 from saga_orchestrator.runtime.routes import Routes
+from saga_orchestrator.runtime.sinks import commit_answer
 from saga_orchestrator.wire.envelope import COMMANDS, read_commands, read_replies
 from saga_orchestrator.wire.topology import Topology
 
 PREFETCH = 64
 
-_Reader = Callable[[Delivery], list[Event]]
-
-_log = structlog.get_logger("saga.intake")
+_Reader = Callable[[Delivery], list[Answered | MessageError]]
 
 
 class Intake:
@@ -89,70 +92,85 @@ class Intake:
         self._in_hand += 1
         self._empty.clear()
         try:
-            events = read(delivery)
-            decisions = await self._submit(events)
-            _check_known(decisions)
-            self._learn(events, decisions)
-        except (MessageError, StoreDataError) as error:
-            await self._parking.park(delivery, queue, str(error))
-        else:
-            await delivery.ack()
+            problems = await self._commit_all(read(delivery))
+        except MessageError as error:
+            problems = [str(error)]
+        try:
+            if problems:
+                await self._parking.park(delivery, queue, problems[0])
+            else:
+                await delivery.ack()
         finally:
             self._in_hand -= 1
             if not self._in_hand:
                 self._empty.set()
 
-    def _learn(self, events: Sequence[Event], decisions: Sequence[Decision]) -> None:
-        """Note which queue an action is served from."""
-        for event, decision in zip(events, decisions, strict=True):
-            if not isinstance(event, StepSucceeded) or not event.answered_by:
-                continue
-            saga, fence = decision.saga, event.fence
-            if saga is not None and fence.step in saga.plan.number:
-                step = saga.plan.steps[saga.plan.number[fence.step]]
-                self._routes.learn(key_of(step, fence.direction), event.answered_by)
-
-    async def _submit(self, events: Sequence[Event]) -> list[Decision]:
+    async def _commit_all(self, items: Sequence[Answered | MessageError]) -> list[str]:
+        """Commit each answer by itself; return what was wrong with some."""
+        problems = [str(item) for item in items if isinstance(item, MessageError)]
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._pipeline.submit(e)) for e in events]
-        return [task.result() for task in tasks]
+            tasks = [
+                group.create_task(self._commit(item))
+                for item in items
+                if not isinstance(item, MessageError)
+            ]
+        return problems + [text for task in tasks if (text := task.result())]
 
-    def _events_of_replies(self, delivery: Delivery) -> list[Event]:
-        replies = read_replies(delivery.body)
-        for reply in replies:
-            if not is_genuine(self._store.secret, reply.fence, reply.token):
-                raise ForgedReplyError(
-                    f"reply: token: was not issued for {reply.fence.text}"
-                )
-            self._routes.answered(reply.fence, reply.answered_by)
-        return [event_of(reply) for reply in replies]
+    async def _commit(self, event: Answered) -> str:
+        """Commit an answer; return why it could not be taken, or nothing."""
+        try:
+            decision = await commit_answer(self._pipeline, event)
+        except Exception as error:  # noqa: BLE001 - it must not stop its neighbours
+            return f"{event.fence.text}: {error}"
+        saga = decision.saga
+        if saga is None:
+            return f"saga_id: there is no saga {event.saga_id}"
+        if isinstance(event, StepSucceeded) and event.answered_by:
+            self._learn(saga, event.fence, event.answered_by)
+        return ""
 
-    def _events_of_undelivered(self, delivery: Delivery) -> list[Event]:
+    def _learn(self, saga: Saga, fence: Fence, queue: str) -> None:
+        """Note which queue an action is served from."""
+        number = saga.plan.number.get(fence.step)
+        if number is not None:
+            self._routes.learn(key_of(saga.plan.steps[number], fence.direction), queue)
+
+    def _events_of_replies(self, delivery: Delivery) -> list[Answered | MessageError]:
+        return [self._checked(reply) for reply in read_replies(delivery.body)]
+
+    def _checked(self, reply: Reply) -> Answered | MessageError:
+        if not is_genuine(self._store.secret, reply.fence, reply.token):
+            return ForgedReplyError(
+                f"reply: token: was not issued for {reply.fence.text}"
+            )
+        self._routes.answered(reply.fence, reply.answered_by)
+        try:
+            encode(reply.output, "reply.output")
+            encode(reply.update, "reply.update")
+        except PayloadError as error:
+            return MalformedMessageError(str(error))
+        return event_of(reply)
+
+    def _events_of_undelivered(
+        self, delivery: Delivery
+    ) -> list[Answered | MessageError]:
         """Settle the commands of a dead letter as unknown; nobody answered them."""
         if delivery.kind != COMMANDS:
             raise MessageError(f"not a command: {_why(delivery.headers)}")
-        events: list[Event] = []
-        for command in read_commands(delivery.body):
-            key = routing_key(command.fence.direction, command.action)
-            if not is_genuine(self._store.secret, command.fence, command.token):
-                raise ForgedReplyError(f"{key}: token: was not issued by this store")
-            events.append(
-                StepFailed(
-                    command.fence,
-                    refused=False,
-                    error_type="Undeliverable",
-                    error=f"{key} was dead-lettered: {_why(delivery.headers)}",
-                    retryable=False,
-                )
-            )
-        return events
+        why = _why(delivery.headers)
+        return [self._unknown(command, why) for command in read_commands(delivery.body)]
 
-
-def _check_known(decisions: Sequence[Decision]) -> None:
-    for decision in decisions:
-        if decision.saga is None and decision.ignored is not None:
-            fence = decision.ignored.fence
-            raise MessageError(f"saga_id: there is no saga {fence.saga_id}")
+    def _unknown(self, command: Command, why: str) -> Answered | MessageError:
+        key = command.routing_key
+        if not is_genuine(self._store.secret, command.fence, command.token):
+            return ForgedReplyError(f"{key}: token: was not issued by this store")
+        return StepFailed(
+            command.fence,
+            refused=False,
+            error_type="Undeliverable",
+            error=f"{key} was dead-lettered: {why}",
+            retryable=False,
+        )
 
 
 def _why(headers: Mapping[str, object]) -> str:

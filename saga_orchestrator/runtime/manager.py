@@ -155,7 +155,11 @@ class Manager:
         """
         plan = self._catalogue.plan_of(definition, steps)
         started = saga_started(
-            self._new_id(), plan, context or {}, key, ad_hoc=steps is not None
+            self._new_id(),
+            plan,
+            {} if context is None else context,
+            key,
+            ad_hoc=steps is not None,
         )
         return await self._submit(started)
 

@@ -22,7 +22,8 @@ import structlog
 from saga_orchestrator.core.decision import Decision
 from saga_orchestrator.core.events import Event
 from saga_orchestrator.core.fence import Fence
-from saga_orchestrator.errors import StoreError
+from saga_orchestrator.core.ids import SagaId
+from saga_orchestrator.errors import ConcurrencyError, StoreError, StoreUnavailableError
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import LEASE, Store
 from saga_orchestrator.runtime.backoff import Backoff
@@ -37,9 +38,19 @@ _log = structlog.get_logger("saga.pipeline")
 
 @dataclass(slots=True)
 class _Waiting:
+    """An event with whoever waits for its decision.
+
+    Attributes:
+        give_up_at: when its caller's patience ends, by the monotonic clock.
+        backoff: its own, while its saga's row stays locked.
+        due_at: when a locked one is tried again.
+    """
+
     event: Event
     future: asyncio.Future[Decision]
     give_up_at: float | None
+    backoff: Backoff
+    due_at: float = 0.0
 
 
 class CommitPipeline:
@@ -58,13 +69,17 @@ class CommitPipeline:
         self._rng = rng
         self._lease = lease
         self._queue: deque[_Waiting] = deque()
+        self._locked: list[_Waiting] = []
         self._settled: deque[Fence] = deque()
+        self._settle_at = 0.0
         self._arrived = asyncio.Event()
-        self._committing = 0
         self._idle = asyncio.Event()
         self._idle.set()
         self._listeners: list[Callable[[Sequence[Decision]], None]] = []
+        self._backoff = Backoff(rng)
         self._problem = ""
+        self._in_hand: list[_Waiting] = []
+        self._is_closed = False
 
     def listen(self, listener: Callable[[Sequence[Decision]], None]) -> None:
         """Call ``listener`` with the decisions of each commit; it must not block."""
@@ -83,26 +98,20 @@ class CommitPipeline:
                 have been committed.
             StoreDataError: the store refuses what the event carries.
         """
-        future: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
         give_up_at = None if patience is None else self._clock.monotonic() + patience
-        self._enqueue(_Waiting(event, future, give_up_at))
-        return await future
+        return await self._enqueue(event, give_up_at)
 
     def post(self, event: Event) -> None:
         """Submit an event whose decision nobody waits for."""
-        future: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
+        future = self._enqueue(event, None)
         # A refusal is logged where it is found; nobody else asks for it.
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
-        self._enqueue(_Waiting(event, future, None))
 
     def settle(self, fences: Sequence[Fence]) -> None:
         """Let the next commit remove confirmed commands from the outbox."""
+        if not self._settled:
+            self._settle_at = self._clock.monotonic() + SETTLE_SECONDS
         self._settled.extend(fences)
-        self._idle.clear()
-        self._arrived.set()
-
-    def _enqueue(self, waiting: _Waiting) -> None:
-        self._queue.append(waiting)
         self._idle.clear()
         self._arrived.set()
 
@@ -117,32 +126,54 @@ class CommitPipeline:
     async def run(self) -> None:
         """Commit for ever."""
         while True:
-            await self._arrived.wait()
-            if not self._queue and len(self._settled) < SETTLED_MAX:
-                await self._settle_pause()
-            self._arrived.clear()
-            await self._commit_all()
+            await self._wait_for_work()
+            while self._queue or self._settled:
+                await self._commit(self._take(), self._take_settled())
+            if not self._locked:
+                self._idle.set()
 
-    async def _settle_pause(self) -> None:
-        """Give an event the chance to take the settled rows along."""
+    def close(self) -> None:
+        """Refuse what comes from now on, and fail what waits; ``run`` has ended."""
+        self._is_closed = True
+        for waiting in [*self._in_hand, *self._queue, *self._locked]:
+            if not waiting.future.done():
+                waiting.future.set_exception(_closed())
+
+    def _enqueue(
+        self, event: Event, give_up_at: float | None
+    ) -> asyncio.Future[Decision]:
+        if self._is_closed:
+            raise _closed()
+        future: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Waiting(event, future, give_up_at, Backoff(self._rng)))
+        self._idle.clear()
+        self._arrived.set()
+        return future
+
+    # -- what to commit, and when ------------------------------------------
+
+    async def _wait_for_work(self) -> None:
+        """Return when there are events, or settled rows that waited long enough."""
+        while True:
+            now = self._clock.monotonic()
+            due = [waiting for waiting in self._locked if waiting.due_at <= now]
+            self._locked = [w for w in self._locked if w.due_at > now]
+            self._queue.extend(due)
+            settle_now = self._settled and self._settle_at <= now
+            if self._queue or settle_now or len(self._settled) >= SETTLED_MAX:
+                return
+            instants = [waiting.due_at for waiting in self._locked]
+            if self._settled:
+                instants.append(self._settle_at)
+            await self._pause(min(instants) - now if instants else None)
+
+    async def _pause(self, seconds: float | None) -> None:
         self._arrived.clear()
         try:
-            async with asyncio.timeout(SETTLE_SECONDS):
-                while not self._queue:
-                    await self._arrived.wait()
-                    self._arrived.clear()
+            async with asyncio.timeout(seconds):
+                await self._arrived.wait()
         except TimeoutError:
             pass
-
-    async def _commit_all(self) -> None:
-        while self._queue or self._settled:
-            batch = self._take()
-            settled = [
-                self._settled.popleft()
-                for _ in range(min(len(self._settled), SETTLED_MAX))
-            ]
-            await self._commit(batch, settled)
-        self._idle.set()
 
     def _take(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
@@ -152,26 +183,30 @@ class CommitPipeline:
                 batch.append(waiting)
         return batch
 
+    def _take_settled(self) -> list[Fence]:
+        count = min(len(self._settled), SETTLED_MAX)
+        return [self._settled.popleft() for _ in range(count)]
+
+    # -- committing ---------------------------------------------------------
+
     async def _commit(self, batch: list[_Waiting], settled: list[Fence]) -> None:
-        """Commit one batch, however long the store stays away."""
-        backoff = Backoff(self._rng)
-        while batch or settled:
-            try:
-                decisions = await self._transact(batch, settled)
-            except StoreError as error:
-                if not error.retryable:
-                    await self._isolate(batch, settled, error)
-                    return
-                self._note(error)
-                batch = self._impatient_out(batch, error)
-                await self._clock.sleep(backoff.next())
-            except Exception as error:  # noqa: BLE001 - a defect, kept to its event
-                await self._isolate(batch, settled, error)
-                return
+        """Commit one batch, or put it where it is tried again."""
+        self._in_hand = batch
+        try:
+            decisions = await self._transact(batch, settled)
+        except ConcurrencyError as error:
+            await self._part(batch, settled, error)
+        except StoreError as error:
+            if error.retryable:
+                await self._put_back(batch, settled, error)
             else:
-                self._problem = ""
-                self._announce(batch, decisions)
-                return
+                await self._isolate(batch, settled, error)
+        except Exception as error:  # noqa: BLE001 - a defect, kept to its event
+            await self._isolate(batch, settled, error)
+        else:
+            self._problem = ""
+            self._backoff = Backoff(self._rng)
+            self._announce(batch, decisions)
 
     async def _transact(
         self, batch: list[_Waiting], settled: list[Fence]
@@ -183,6 +218,46 @@ class CommitPipeline:
             [waiting.event for waiting in batch], settled=settled, lease=self._lease
         )
 
+    async def _put_back(
+        self, batch: list[_Waiting], settled: list[Fence], error: StoreError
+    ) -> None:
+        """The store is away: keep everything in order, and wait a little."""
+        if not self._problem:
+            _log.warning("store is away", error=str(error))
+        self._problem = str(error)
+        self._queue.extendleft(reversed(batch))
+        self._settled.extendleft(reversed(settled))
+        now = self._clock.monotonic()
+        for waiting in self._queue:
+            _give_up(waiting, now, error)
+        await self._clock.sleep(self._backoff.next())
+
+    async def _part(
+        self, batch: list[_Waiting], settled: list[Fence], error: StoreError
+    ) -> None:
+        """A row is locked: commit the others, and try its events later."""
+        if not batch:
+            await self._put_back(batch, settled, error)
+            return
+        if len(batch) > 1:
+            locked: set[SagaId] = set()
+            for waiting in batch:
+                if waiting.event.saga_id in locked:
+                    self._try_later(waiting, error)
+                else:
+                    await self._commit([waiting], [])
+                locked = {later.event.saga_id for later in self._locked}
+        else:
+            self._try_later(batch[0], error)
+        if settled:
+            await self._commit([], settled)
+
+    def _try_later(self, waiting: _Waiting, error: StoreError) -> None:
+        now = self._clock.monotonic()
+        if not _give_up(waiting, now, error):
+            waiting.due_at = now + waiting.backoff.next()
+            self._locked.append(waiting)
+
     async def _isolate(
         self, batch: list[_Waiting], settled: list[Fence], error: Exception
     ) -> None:
@@ -190,31 +265,18 @@ class CommitPipeline:
         if len(batch) > 1:
             for waiting in batch:
                 await self._commit([waiting], [])
-            await self._commit([], settled)
-            return
-        for waiting in batch:
+        elif batch:
+            event, future = batch[0].event, batch[0].future
             _log.error(
                 "event refused by the store",
-                saga_id=waiting.event.saga_id,
-                event_type=type(waiting.event).__name__,
+                saga_id=event.saga_id,
+                event_type=type(event).__name__,
                 error=str(error),
             )
-            if not waiting.future.done():
-                waiting.future.set_exception(error)
+            if not future.done():
+                future.set_exception(error)
         if batch and settled:
             await self._commit([], settled)
-
-    def _impatient_out(
-        self, batch: list[_Waiting], error: StoreError
-    ) -> list[_Waiting]:
-        now = self._clock.monotonic()
-        staying = []
-        for waiting in batch:
-            if waiting.give_up_at is None or now < waiting.give_up_at:
-                staying.append(waiting)
-            elif not waiting.future.done():
-                waiting.future.set_exception(error)
-        return staying
 
     def _announce(self, batch: list[_Waiting], decisions: list[Decision]) -> None:
         for waiting, decision in zip(batch, decisions, strict=True):
@@ -223,7 +285,15 @@ class CommitPipeline:
         for listener in self._listeners:
             listener(decisions)
 
-    def _note(self, error: StoreError) -> None:
-        if not self._problem:
-            _log.warning("store is away", error=str(error))
-        self._problem = str(error)
+
+def _closed() -> StoreUnavailableError:
+    return StoreUnavailableError("the manager is closed; the event may be committed")
+
+
+def _give_up(waiting: _Waiting, now: float, error: StoreError) -> bool:
+    """Tell a caller whose patience is over; say whether it was."""
+    if waiting.give_up_at is None or now < waiting.give_up_at:
+        return False
+    if not waiting.future.done():
+        waiting.future.set_exception(error)
+    return True

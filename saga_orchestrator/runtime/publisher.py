@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import structlog
@@ -35,8 +35,10 @@ from saga_orchestrator.wire.frame import Frame, pack
 BATCH_MAX = 512
 GATHERED_MAX = 20_000
 """Dispatches kept in memory; more wait in the outbox for the relay."""
-UNROUTABLE_FIRST = dt.timedelta(seconds=1)
-UNROUTABLE_LAST = dt.timedelta(seconds=60)
+PAUSE_FIRST = dt.timedelta(seconds=1)
+PAUSE_LAST = dt.timedelta(seconds=60)
+QUEUED = "waits in its queue, and is not sent again"
+"""The reason, in the outbox, for a resend that a backlog holds back."""
 
 _log = structlog.get_logger("saga.publisher")
 
@@ -48,7 +50,7 @@ class Offer:
     Attributes:
         fence: which.
         resend: it went out before; not sent while its queue has a backlog.
-        attempts: how often it came back as unroutable.
+        attempts: how often it was put off before.
     """
 
     fence: Fence
@@ -74,15 +76,18 @@ class Publisher:
         self._routes = routes
         self._gathered: deque[Offer] = deque()
         self._arrived = asyncio.Event()
-        self._pending: dict[Fence, float] = {}
+        self._in_hand: dict[Fence, float] = {}
         self._idle = asyncio.Event()
         self._idle.set()
 
     def offer(self, offers: Iterable[Offer]) -> None:
         """Take dispatches to publish; too many are left to the relay."""
-        self._gathered.extend(offers)
-        while len(self._gathered) > GATHERED_MAX:
-            self._gathered.pop()
+        since = self._clock.monotonic()
+        for offer in offers:
+            if len(self._gathered) >= GATHERED_MAX:
+                break
+            self._gathered.append(offer)
+            self._in_hand.setdefault(offer.fence, since)
         if self._gathered:
             self._idle.clear()
             self._arrived.set()
@@ -110,49 +115,68 @@ class Publisher:
             self._idle.set()
 
     async def keep_claims(self) -> None:
-        """Keep the claims of publishes that a slow broker holds up, for ever."""
+        """Keep the claims of what a slow broker holds up, for ever."""
         half = LEASE.total_seconds() / 2
         while True:
-            await self._clock.sleep(half)
-            late = [
-                fence
-                for fence, since in self._pending.items()
-                if self._clock.monotonic() - since >= half / 2
-            ]
-            if late:
+            await self._clock.sleep(half / 2)
+            now = self._clock.monotonic()
+            late = [f for f, since in self._in_hand.items() if now - since >= half / 2]
+            for start in range(0, len(late), BATCH_MAX):
+                batch = late[start : start + BATCH_MAX]
                 try:
-                    await self._store.extend(late, LEASE)
+                    await self._store.extend(batch, LEASE)
                 except StoreError as error:
-                    _log.warning("claims not kept", count=len(late), error=str(error))
+                    _log.warning("claims not kept", count=len(batch), error=str(error))
 
     async def _publish(self, batch: list[Offer]) -> None:
-        offers = {offer.fence: offer for offer in batch}
-        since = self._clock.monotonic()
-        self._pending.update(dict.fromkeys(offers, since))
+        """Publish a batch; where it cannot be loaded, find out which it is."""
         try:
-            commands = await self._commands(list(offers.values()))
-            frames = [frame for frame in pack(commands) if self._fits(frame)]
-            messages = [
-                OutgoingMessage(frame.routing_key, frame.body, COMMANDS)
-                for frame in frames
-            ]
-            receipts = await self._broker.publish(messages) if messages else []
-            await self._settle(frames, receipts, offers)
+            await self._attempt({offer.fence: offer for offer in batch})
         except StoreError as error:
-            _log.warning("left to the relay", count=len(batch), error=str(error))
+            if error.retryable:
+                _log.warning("left to the relay", count=len(batch), error=str(error))
+            elif len(batch) > 1:
+                for offer in batch:
+                    await self._publish([offer])
+            else:
+                await self._put_off(batch, str(error))
         finally:
-            for fence in offers:
-                self._pending.pop(fence, None)
+            for offer in batch:
+                self._in_hand.pop(offer.fence, None)
+
+    async def _attempt(self, offers: dict[Fence, Offer]) -> None:
+        commands = await self._commands(list(offers.values()))
+        frames = [frame for frame in pack(commands) if self._fits(frame)]
+        messages = [
+            OutgoingMessage(frame.routing_key, frame.body, COMMANDS) for frame in frames
+        ]
+        receipts = await self._broker.publish(messages) if messages else []
+        confirmed: list[Fence] = []
+        returned: list[Frame] = []
+        for frame, receipt in zip(frames, receipts, strict=True):
+            if receipt is Receipt.CONFIRMED:
+                confirmed.extend(frame.fences)
+            elif receipt is Receipt.UNROUTABLE:
+                returned.append(frame)
+        if confirmed:
+            self._pipeline.settle(confirmed)
+        for frame in returned:
+            action = frame.routing_key.partition(".")[2]
+            unrouted = [offers[fence] for fence in frame.fences]
+            await self._put_off(unrouted, f"no service handles {action}")
 
     async def _commands(self, offers: list[Offer]) -> list[Command]:
         """Build what is still awaited; settle what is not."""
         loaded = await self._store.load_dispatches([offer.fence for offer in offers])
         commands: list[Command] = []
         obsolete: list[Fence] = []
+        queued: dict[str, bool] = {}
         for offer, found in zip(offers, loaded, strict=True):
             command = found and self._command(offer.fence, *found)
-            if command is None or (offer.resend and await self._is_queued(command)):
+            if command is None:
                 obsolete.append(offer.fence)
+            elif offer.resend and await self._is_queued(command.routing_key, queued):
+                await self._put_off([offer], QUEUED)
             else:
                 commands.append(command)
         if obsolete:
@@ -181,8 +205,10 @@ class Publisher:
             )
         return False
 
-    async def _is_queued(self, command: Command) -> bool:
-        return await self._routes.is_queued(command.routing_key)
+    async def _is_queued(self, routing_key: str, known: dict[str, bool]) -> bool:
+        if routing_key not in known:
+            known[routing_key] = await self._routes.is_queued(routing_key)
+        return known[routing_key]
 
     def _fail(self, fence: Fence, problem: str) -> None:
         failure = StepFailed(
@@ -194,25 +220,13 @@ class Publisher:
         )
         self._pipeline.post(failure)
 
-    async def _settle(
-        self,
-        frames: Sequence[Frame],
-        receipts: Sequence[Receipt],
-        offers: dict[Fence, Offer],
-    ) -> None:
-        confirmed: list[Fence] = []
-        for frame, receipt in zip(frames, receipts, strict=True):
-            if receipt is Receipt.CONFIRMED:
-                confirmed.extend(frame.fences)
-            elif receipt is Receipt.UNROUTABLE:
-                await self._defer(frame, max(offers[f].attempts for f in frame.fences))
-        if confirmed:
-            self._pipeline.settle(confirmed)
-
-    async def _defer(self, frame: Frame, attempts: int) -> None:
-        error = f"no service handles {frame.routing_key.partition('.')[2]}"
-        delay = min(UNROUTABLE_FIRST * (1 << min(attempts, 10)), UNROUTABLE_LAST)
-        await self._store.defer(frame.fences, error, delay)
-        _log.warning(
-            "unroutable", routing_key=frame.routing_key, count=len(frame.fences)
-        )
+    async def _put_off(self, offers: list[Offer], reason: str) -> None:
+        """Leave rows in the outbox, with the reason, for the relay to try later."""
+        attempts = max(offer.attempts for offer in offers)
+        delay = min(PAUSE_FIRST * (1 << min(attempts, 10)), PAUSE_LAST)
+        try:
+            await self._store.defer([offer.fence for offer in offers], reason, delay)
+        except StoreError as error:
+            _log.warning("reason not noted", reason=reason, error=str(error))
+        else:
+            _log.warning("put off", reason=reason, count=len(offers))

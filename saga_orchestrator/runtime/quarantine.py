@@ -9,14 +9,22 @@ and nobody enters until it has left.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+
+from saga_orchestrator.ports.clock import Clock
+
+ORDER_SECONDS = 0.5
+"""What came back together comes within this, and draws its turn."""
 
 
 class Quarantine:
     """Lets many run together, or one alone; the lone ones go first."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock, rng: random.Random) -> None:
+        self._clock = clock
+        self._rng = rng
         self._running = 0
         self._lone_waiting = 0
         self._lone_running = False
@@ -39,17 +47,24 @@ class Quarantine:
 
     @asynccontextmanager
     async def alone(self) -> AsyncIterator[None]:
-        """Run while nothing else does."""
-        async with self._changed:
-            self._lone_waiting += 1
-            try:
+        """Run while nothing else does.
+
+        Those that came back together go in a random order: the one that kills
+        its process would else go first each time, and every death counts as a
+        delivery of all that the process had in hand.
+        """
+        self._lone_waiting += 1
+        try:
+            await self._clock.sleep(self._rng.random() * ORDER_SECONDS)
+            async with self._changed:
                 await self._changed.wait_for(
                     lambda: not self._running and not self._lone_running
                 )
-            finally:
+                self._lone_running = True
+        finally:
+            async with self._changed:
                 self._lone_waiting -= 1
                 self._changed.notify_all()
-            self._lone_running = True
         try:
             yield
         finally:

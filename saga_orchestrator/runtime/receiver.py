@@ -11,11 +11,13 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 
 from saga_orchestrator.core.commands import Answer, Command, Reply, routing_key
 from saga_orchestrator.core.states import Direction
-from saga_orchestrator.errors import MessageError
+from saga_orchestrator.errors import MessageError, StoreError
 from saga_orchestrator.participant.executor import execute, execute_long
 from saga_orchestrator.participant.handlers import Handler, Handlers
 from saga_orchestrator.participant.threads import HandlerThreads
@@ -72,9 +74,10 @@ class Receiver:
         self._topology = topology
         self._concurrency = concurrency
         self._directions = directions
-        self._slots = asyncio.Semaphore(concurrency)
-        self._threads = HandlerThreads(concurrency)
-        self._quarantine = Quarantine()
+        # An undo has slots of its own: a forward backlog must not hold it up.
+        self._slots = {way: asyncio.Semaphore(concurrency) for way in Direction}
+        self._threads = HandlerThreads(len(Direction) * concurrency)
+        self._quarantine = Quarantine(clock, rng)
         self._consumers: list[Consumer] = []
         self._in_hand = 0
         self._empty = asyncio.Event()
@@ -118,11 +121,22 @@ class Receiver:
         self._consumers.append(consumer)
 
     async def _handle(self, delivery: Delivery, queue: str, service: Handlers) -> None:
+        with self._held():
+            try:
+                may_ack = await self._process(delivery, queue, service)
+            except StoreError as error:
+                await self._parking.park(delivery, queue, str(error))
+            else:
+                if may_ack:
+                    await delivery.ack()
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Count what is in hand, so that a drain waits for it."""
         self._in_hand += 1
         self._empty.clear()
         try:
-            if await self._process(delivery, queue, service):
-                await delivery.ack()
+            yield
         finally:
             self._in_hand -= 1
             if not self._in_hand:
@@ -143,15 +157,24 @@ class Receiver:
             await self._split(commands, queue)
             return True
         if suspect:
-            async with self._quarantine.alone():
-                awaited = await self._sink.is_awaited(commands[0].fence)
-                return not awaited or await self._run(commands[0], queue, service)
-        async with self._quarantine.together(), asyncio.TaskGroup() as group:
-            runs = [
-                group.create_task(self._run(command, queue, service))
-                for command in commands
-            ]
-        return all(run.result() for run in runs)
+            return await self._run_suspect(commands[0], queue, service)
+        async with self._quarantine.together():
+            runs = [self._run(command, queue, service) for command in commands]
+            done = await asyncio.gather(*runs, return_exceptions=True)
+        for problem in done:
+            if isinstance(problem, BaseException):
+                raise problem
+        return all(done)
+
+    async def _run_suspect(
+        self, command: Command, queue: str, service: Handlers
+    ) -> bool:
+        """Run a command that came back: alone, and only if it is still awaited."""
+        if not await self._sink.is_awaited(command.fence):
+            return True  # answered before; nothing has to wait for it
+        async with self._quarantine.alone():
+            awaited = await self._sink.is_awaited(command.fence)
+            return not awaited or await self._run(command, queue, service)
 
     async def _split(self, commands: list[Command], queue: str) -> None:
         """Put each command of a frame that came back into a message of its own."""
@@ -183,7 +206,7 @@ class Receiver:
             return True
         if handler.long:
             return await self._begin_long(command, handler, answers)
-        async with self._slots:
+        async with self._slots[command.fence.direction]:
             if self._draining:
                 return False
             reply = await execute(
@@ -198,9 +221,15 @@ class Receiver:
         """Begin a long handler; return when its *accepted* is safe."""
 
         async def run() -> None:
-            async with self._slots:
-                if self._draining:
+            with self._held():
+                try:
+                    await work()
+                finally:
                     answers.settled.set()
+
+        async def work() -> None:
+            async with self._slots[command.fence.direction]:
+                if self._draining:
                     return
                 reply = await execute_long(
                     command,

@@ -13,7 +13,7 @@ import structlog
 from saga_orchestrator.errors import StoreError
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import LEASE, Store
-from saga_orchestrator.runtime.publisher import Offer, Publisher
+from saga_orchestrator.runtime.publisher import QUEUED, Offer, Publisher
 
 ROWS_MAX = 256
 POLL_SECONDS = 0.1
@@ -44,5 +44,8 @@ class OutboxRelay:
         except StoreError as error:
             _log.warning("store is away", error=str(error))
             return False
-        self._publisher.offer(Offer(row.fence, attempts=row.attempts) for row in rows)
+        self._publisher.offer(
+            Offer(row.fence, resend=row.error == QUEUED, attempts=row.attempts)
+            for row in rows
+        )
         return len(rows) == ROWS_MAX

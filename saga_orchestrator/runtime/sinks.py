@@ -15,7 +15,8 @@ from typing import Protocol
 import structlog
 
 from saga_orchestrator.core.commands import Reply, event_of
-from saga_orchestrator.core.events import StepFailed
+from saga_orchestrator.core.decision import Decision
+from saga_orchestrator.core.events import Answered, StepFailed
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.errors import StoreError
 from saga_orchestrator.ports.broker import Broker, OutgoingMessage, Receipt
@@ -25,7 +26,7 @@ from saga_orchestrator.runtime.backoff import Backoff
 from saga_orchestrator.runtime.pipeline import CommitPipeline
 from saga_orchestrator.runtime.routes import Routes
 from saga_orchestrator.wire.envelope import REPLIES
-from saga_orchestrator.wire.frame import COMMANDS_MAX, pack_replies
+from saga_orchestrator.wire.frame import COMMANDS_MAX, pack_replies, split_replies
 
 _log = structlog.get_logger("saga.sink")
 
@@ -34,12 +35,38 @@ class Sink(Protocol):
     """Takes answers; returns when they cannot be lost any more."""
 
     async def answer(self, reply: Reply) -> None:
-        """Hand over one answer; the command may be acknowledged afterwards."""
+        """Hand over one answer; the command may be acknowledged afterwards.
+
+        Raises:
+            StoreError: the store will never take it, nor that it failed.
+        """
         ...
 
     async def is_awaited(self, fence: Fence) -> bool:
         """Tell whether a redelivered command still needs to be run."""
         ...
+
+
+async def commit_answer(pipeline: CommitPipeline, event: Answered) -> Decision:
+    """Commit an answer, however long the store is away.
+
+    An answer that the store refuses to keep ends its step as unknown: the
+    handler ran, and running it again would bring the same answer.
+
+    Raises:
+        StoreError: the store refuses that too.
+    """
+    try:
+        return await pipeline.submit(event)
+    except StoreError as error:
+        failure = StepFailed(
+            event.fence,
+            refused=False,
+            error_type="UnstorableAnswer",
+            error=str(error)[:500],
+            retryable=False,
+        )
+        return await pipeline.submit(failure)
 
 
 class LocalSink:
@@ -60,23 +87,9 @@ class LocalSink:
         self._rng = rng
 
     async def answer(self, reply: Reply) -> None:
-        """Commit the answer, however long the store is away.
-
-        An answer that the store refuses to keep ends its step as unknown: the
-        handler ran, and running it again would bring the same answer.
-        """
+        """Commit the answer, however long the store is away."""
         self._routes.answered(reply.fence, reply.answered_by)
-        try:
-            await self._pipeline.submit(event_of(reply))
-        except StoreError as error:
-            failure = StepFailed(
-                reply.fence,
-                refused=False,
-                error_type="UnstorableAnswer",
-                error=str(error)[:500],
-                retryable=False,
-            )
-            await self._pipeline.submit(failure)
+        await commit_answer(self._pipeline, event_of(reply))
 
     async def is_awaited(self, fence: Fence) -> bool:
         """Ask the store, however long it is away."""
@@ -127,9 +140,16 @@ class RemoteSink:
                         done.set_result(None)
 
     async def _publish(self, replies: Sequence[Reply]) -> None:
-        body = pack_replies(replies)
-        message = OutgoingMessage(self._queue, body, REPLIES, exchange="")
+        messages = [
+            OutgoingMessage(self._queue, pack_replies(group), REPLIES, exchange="")
+            for group in split_replies(replies)
+        ]
         backoff = Backoff(self._rng)
-        while (await self._broker.publish([message])) != [Receipt.CONFIRMED]:
-            _log.warning("answers not confirmed yet", count=len(replies))
+        while True:
+            receipts = await self._broker.publish(messages)
+            pairs = zip(messages, receipts, strict=True)
+            messages = [m for m, receipt in pairs if receipt is not Receipt.CONFIRMED]
+            if not messages:
+                return
+            _log.warning("answers not confirmed yet", messages=len(messages))
             await self._clock.sleep(backoff.next())

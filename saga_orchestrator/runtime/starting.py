@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -14,6 +15,9 @@ from saga_orchestrator.core.payload import encode, normalise
 from saga_orchestrator.core.plan import Plan, compile_plan
 from saga_orchestrator.errors import ConfigurationError, DefinitionError, PayloadError
 from saga_orchestrator.runtime.registry import Registry
+
+PLANS_MAX = 200
+"""Definitions whose plans are kept; one that is made anew each time is not."""
 
 
 class Catalogue:
@@ -31,7 +35,7 @@ class Catalogue:
         """
         self._registry = registry
         self._named: dict[str, SagaDefinition] = {}
-        self._plans: dict[int, tuple[SagaDefinition, Plan]] = {}
+        self._plans: OrderedDict[int, tuple[SagaDefinition, Plan]] = OrderedDict()
         for definition in definitions:
             known = self._named.setdefault(definition.name, definition)
             if known != definition:
@@ -49,6 +53,12 @@ class Catalogue:
             DefinitionError: no such name, or the steps make no saga.
             HandlerNotFoundError: a handler of this process is missing.
         """
+        kind: object = definition
+        if not isinstance(kind, SagaDefinition | str):
+            raise DefinitionError(
+                f"start: a {type(kind).__name__} is no saga; pass a SagaDefinition, or "
+                "a name"
+            )
         if isinstance(definition, str):
             if steps is None:
                 definition = self._by_name(definition)
@@ -78,6 +88,8 @@ class Catalogue:
         if keep:
             # The definition is kept with it, so that its id stays its own.
             self._plans[id(definition)] = (definition, plan)
+            while len(self._plans) > PLANS_MAX:
+                self._plans.popitem(last=False)
         return plan
 
 

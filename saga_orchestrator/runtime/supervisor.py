@@ -16,6 +16,8 @@ import structlog
 from saga_orchestrator.ports.clock import Clock
 
 RESTART_SECONDS = 1.0
+RECENT_SECONDS = 60.0
+"""A loop that failed no later than this is not well yet."""
 
 _log = structlog.get_logger("saga.supervisor")
 
@@ -30,7 +32,7 @@ class Supervisor:
         self._tasks: set[asyncio.Task[None]] = set()
         self._opened = asyncio.Event()
         self._closing = asyncio.Event()
-        self._problems: dict[str, str] = {}
+        self._problems: dict[str, tuple[str, float]] = {}
 
     async def open(self) -> None:
         """Open the task group."""
@@ -46,8 +48,13 @@ class Supervisor:
         self._spawn(self._attempt(name, run), name)
 
     def problems(self) -> list[str]:
-        """Name the loops that failed and have not worked since."""
-        return [f"{name}: {text}" for name, text in sorted(self._problems.items())]
+        """Name the loops that failed in the last minute."""
+        since = self._clock.monotonic() - RECENT_SECONDS
+        return [
+            f"{name}: {text}"
+            for name, (text, at) in sorted(self._problems.items())
+            if at >= since
+        ]
 
     async def close(self) -> None:
         """Cancel every task that is left, and wait for all."""
@@ -68,8 +75,9 @@ class Supervisor:
             self._group = None
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
-        if self._group is None:
-            raise RuntimeError("the supervisor is not open")
+        if self._group is None or self._closing.is_set():
+            work.close()
+            return
         task = self._group.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -82,9 +90,11 @@ class Supervisor:
     async def _attempt(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         try:
             await run()
-            self._problems.pop(name, None)
         except Exception as error:  # noqa: BLE001 - the supervisor is the last net
-            self._problems[name] = f"{type(error).__name__}: {error}"
+            self._problems[name] = (
+                f"{type(error).__name__}: {error}",
+                self._clock.monotonic(),
+            )
             _log.exception("loop failed", loop=name)
 
 

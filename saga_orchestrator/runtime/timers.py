@@ -15,6 +15,7 @@ import structlog
 
 from saga_orchestrator.core.decision import Decision
 from saga_orchestrator.core.events import TimeCame
+from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.errors import StoreError
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import Store
@@ -53,8 +54,7 @@ class Timers:
             try:
                 ids = await self._store.due(SAGAS_MAX)
                 if ids:
-                    events = [self._pipeline.submit(TimeCame(id_)) for id_ in ids]
-                    await asyncio.gather(*events, return_exceptions=True)
+                    await self._fire(ids)
                     continue
                 self._next = await self._store.next_due()
                 now = await self._store.now()
@@ -63,6 +63,13 @@ class Timers:
                 await self._clock.sleep(POLL_SECONDS)
                 continue
             await self._pause(now)
+
+    async def _fire(self, ids: list[SagaId]) -> None:
+        events = [self._pipeline.submit(TimeCame(saga_id)) for saga_id in ids]
+        results = await asyncio.gather(*events, return_exceptions=True)
+        if any(isinstance(result, Exception) for result in results):
+            # What cannot be fired is due again at once; it must not spin.
+            await self._clock.sleep(POLL_SECONDS)
 
     async def _pause(self, now: dt.datetime) -> None:
         seconds = POLL_SECONDS

@@ -25,15 +25,15 @@ class Waiters:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._events: dict[SagaId, asyncio.Event] = {}
-        self._counts: dict[SagaId, int] = {}
+        self._waiting: dict[SagaId, list[asyncio.Event]] = {}
 
     def notice(self, decisions: Sequence[Decision]) -> None:
         """Look through a commit for sagas that came to rest."""
         for decision in decisions:
             saga = decision.saga
-            if saga is not None and saga.state in RESTING and saga.id in self._events:
-                self._events[saga.id].set()
+            if saga is not None and saga.state in RESTING:
+                for event in self._waiting.get(saga.id, ()):
+                    event.set()
 
     async def wait(self, saga_id: SagaId) -> Saga:
         """Return the saga once it rests: at an end, or failed.
@@ -41,14 +41,15 @@ class Waiters:
         Raises:
             SagaNotFoundError: there is no such saga.
         """
-        event = self._events.setdefault(saga_id, asyncio.Event())
-        self._counts[saga_id] = self._counts.get(saga_id, 0) + 1
+        event = asyncio.Event()
+        events = self._waiting.setdefault(saga_id, [])
+        events.append(event)
         try:
             return await self._poll(saga_id, event)
         finally:
-            self._counts[saga_id] -= 1
-            if not self._counts[saga_id]:
-                del self._counts[saga_id], self._events[saga_id]
+            events.remove(event)
+            if not events:
+                self._waiting.pop(saga_id, None)
 
     async def _poll(self, saga_id: SagaId, event: asyncio.Event) -> Saga:
         seconds = POLL_FIRST_SECONDS

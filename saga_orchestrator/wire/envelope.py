@@ -31,7 +31,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from saga_orchestrator.core.commands import Answer, Command, Reply
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
-from saga_orchestrator.core.payload import Json, decode
+from saga_orchestrator.core.payload import NESTING_MAX, Json, decode
 from saga_orchestrator.core.states import Direction
 from saga_orchestrator.errors import (
     MalformedMessageError,
@@ -44,6 +44,9 @@ MESSAGE_BYTES_MAX = 8 * 1024 * 1024
 COMMANDS = "saga.commands"
 REPLIES = "saga.replies"
 ERROR_CHARS_MAX = 2000
+ENVELOPE_LEVELS = 5
+"""How deep a payload stands in a message, at most: in ``outputs`` of a command."""
+_MILLIS_MAX = 10**12
 
 _Generation = Annotated[int, Field(ge=1, le=2**32 - 1)]
 _Text = Annotated[str, Field(max_length=300)]
@@ -70,7 +73,7 @@ class _CommandFields(_FenceFields):
     input: Any = None
     output: Any = None
     outputs: dict[str, Any] = Field(default_factory=dict)
-    timeout_ms: Annotated[int, Field(gt=0)]
+    timeout_ms: Annotated[int, Field(gt=0, le=_MILLIS_MAX)]
     expires_at: Annotated[AwareDatetime, Field(strict=False)]
     deadline_at: Annotated[AwareDatetime | None, Field(strict=False)] = None
 
@@ -82,7 +85,7 @@ class _ReplyFields(_FenceFields):
     error_type: _Text = ""
     error: str = ""
     retryable: bool = True
-    delay_ms: Annotated[int, Field(ge=0, le=10**12)] = 0
+    delay_ms: Annotated[int, Field(ge=0, le=_MILLIS_MAX)] = 0
     heartbeat: bool = False
     effect: bool = True
     answered_by: _Text = ""
@@ -108,7 +111,7 @@ def command_text(command: Command) -> str:
         "context": command.context,
         "output": command.output,
         "outputs": command.outputs,
-        "timeout_ms": round(command.timeout.total_seconds() * 1000),
+        "timeout_ms": _millis(command.timeout),
         "expires_at": command.expires_at.isoformat(),
     }
     if command.input is not command.context:
@@ -128,7 +131,7 @@ def reply_text(reply: Reply) -> str:
         "error_type": reply.error_type,
         "error": reply.error[:ERROR_CHARS_MAX],
         "retryable": reply.retryable,
-        "delay_ms": round(reply.delay.total_seconds() * 1000),
+        "delay_ms": _millis(reply.delay),
         "heartbeat": reply.heartbeat,
         "effect": reply.effect,
         "answered_by": reply.answered_by,
@@ -168,7 +171,12 @@ def read_replies(body: bytes) -> list[Reply]:
 
 def _read(body: bytes) -> dict[str, Any]:
     try:
-        document = decode(body, "message", bytes_max=MESSAGE_BYTES_MAX)
+        document = decode(
+            body,
+            "message",
+            bytes_max=MESSAGE_BYTES_MAX,
+            nesting_max=NESTING_MAX + ENVELOPE_LEVELS,
+        )
     except PayloadError as error:
         raise MalformedMessageError(str(error)) from error
     if not isinstance(document, dict):
@@ -223,6 +231,12 @@ def _fence_document(fence: Fence, token: str) -> dict[str, Json]:
         "generation": fence.generation,
         "token": token,
     }
+
+
+def _millis(duration: dt.timedelta) -> int:
+    """Return whole milliseconds, never less than asked for."""
+    whole, rest = divmod(duration, dt.timedelta(milliseconds=1))
+    return min(max(whole + bool(rest), 0), _MILLIS_MAX)
 
 
 def _text(document: dict[str, Json]) -> str:

@@ -16,6 +16,7 @@ from saga_orchestrator.wire.envelope import VERSION, command_text, reply_text
 
 COMMANDS_MAX = 32
 BYTES_MAX = 256 * 1024
+_ROOM = BYTES_MAX - 64  # what the envelope leaves
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +45,12 @@ def pack(commands: Iterable[Command]) -> list[Frame]:
     for command in commands:
         key = command.routing_key
         item = (command.fence, command_text(command))
-        size = len(item[1].encode())
+        size = len(item[1].encode()) + 1  # its comma
         if command.attempt > 1:
             frames.append(_frame(key, [item]))
             continue
         group = filling.setdefault(key, [])
-        if len(group) == COMMANDS_MAX or (group and sizes[key] + size > BYTES_MAX):
+        if len(group) == COMMANDS_MAX or (group and sizes[key] + size > _ROOM):
             frames.append(_frame(key, group))
             group = filling[key] = []
         sizes[key] = size + (sizes[key] if group else 0)
@@ -59,8 +60,25 @@ def pack(commands: Iterable[Command]) -> list[Frame]:
 
 
 def pack_replies(replies: Sequence[Reply]) -> bytes:
-    """Return one message body of replies."""
+    """Return one message body of replies; ``split_replies`` says how many fit."""
     return _body("replies", [reply_text(reply) for reply in replies])
+
+
+def split_replies(replies: Iterable[Reply]) -> list[list[Reply]]:
+    """Split replies into messages within the limits of a frame, in order.
+
+    A reply that is larger than a frame may be is in a message of its own.
+    """
+    groups: list[list[Reply]] = []
+    room = 0
+    for reply in replies:
+        size = len(reply_text(reply).encode()) + 1
+        if not groups or len(groups[-1]) == COMMANDS_MAX or size > room:
+            groups.append([])
+            room = _ROOM
+        groups[-1].append(reply)
+        room -= size
+    return groups
 
 
 def _frame(key: str, items: list[tuple[Fence, str]]) -> Frame:

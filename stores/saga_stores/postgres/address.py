@@ -15,7 +15,7 @@ POOL_MAX = 1000
 SESSION_SETTINGS = {
     "application_name": "saga-orchestrator",
     "timezone": "UTC",
-    "lock_timeout": "5s",
+    "lock_timeout": "1s",
     "statement_timeout": "15s",
     "idle_in_transaction_session_timeout": "15s",
     # Every statement that runs often has its index. A planner that has seen no

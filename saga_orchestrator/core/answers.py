@@ -122,11 +122,13 @@ def fail_attempt(
     step = draft.plan.steps[number]
     forward = status.direction is Direction.ACTION
     policy = step.retry if forward else step.compensation_retry
-    refused = failure.refused or failure.error_type in policy.non_retryable
+    answered = kind is HistoryKind.STEP_FAILED
+    named = answered and failure.error_type in policy.non_retryable
+    refused = failure.refused or named
     outcome = status.outcome
     if forward and outcome is not Outcome.UNKNOWN:  # unknown sticks
         outcome = Outcome.REFUSED if refused else Outcome.UNKNOWN
-    final = not failure.retryable or failure.error_type in policy.non_retryable
+    final = not failure.retryable or named
     final = final or (refused and not forward)  # an undo's no will not become a yes
     again = not final and policy.allows(status.attempt)
     again = again and _may_send(draft, status.direction)

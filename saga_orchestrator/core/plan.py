@@ -52,18 +52,13 @@ class Plan:
     def limit_of(
         self, step: int, direction: Direction = Direction.ACTION
     ) -> dt.timedelta:
-        """Return the step's limit: its own, else 24 h or the deadline if less.
+        """Return the step's limit: its own, else 24 h.
 
-        An undo has 24 h: limit and deadline bound the forward part, and a short
-        one must not make an undo give up.
+        An undo has 24 h: a short limit of the action must not make it give up.
         """
         if direction is Direction.COMPENSATION:
             return LIMIT_DEFAULT
-        own = self.steps[step].limit
-        if own is not None:
-            return own
-        deadline = self.definition.deadline
-        return LIMIT_DEFAULT if deadline is None else min(LIMIT_DEFAULT, deadline)
+        return self.steps[step].limit or LIMIT_DEFAULT
 
     def reads_of(self, step: int) -> frozenset[str]:
         """Return the steps whose outputs the step's command carries or is made of."""

@@ -36,7 +36,7 @@ def decide_compensate(draft: Draft, event: CompensateRequested) -> None:
     if not event.force:
         if draft.state is SagaState.COMPLETED:
             raise Refusal("undoing a completed saga needs force")
-        if draft.state is SagaState.STARTED and draft.pivot_passed:
+        if draft.direction is Direction.ACTION and draft.pivot_passed:
             raise Refusal("it is past its pivot; undoing it needs force")
     _record(draft, HistoryKind.COMPENSATE_REQUESTED, event, force=event.force)
     revive_undos(draft)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from saga_orchestrator.errors import DefinitionError
 
+ATTEMPTS_MAX = 10_000
 DELAY_MAX = dt.timedelta(days=3650)
 
 
@@ -39,8 +40,12 @@ class RetryPolicy:
             DefinitionError: names the field.
         """
         attempts: object = self.max_attempts
-        if attempts is not None and (type(attempts) is not int or attempts < 1):
-            raise DefinitionError("retry.max_attempts: must be at least 1, or None")
+        if attempts is not None and (
+            type(attempts) is not int or not 1 <= attempts <= ATTEMPTS_MAX
+        ):
+            raise DefinitionError(
+                f"retry.max_attempts: must be from 1 to {ATTEMPTS_MAX}, or None"
+            )
         _check_delay("initial_delay", self.initial_delay)
         _check_delay("max_delay", self.max_delay)
         if not 1.0 <= self.multiplier <= 100.0:  # noqa: PLR2004 - a sane bound

@@ -35,7 +35,7 @@ class Step:
         retry: how often a failed action is made again.
         timeout: bounds one run of a handler, enforced where it runs.
         limit: bounds the step over all its dispatches, queueing and retries
-            included; None: 24 hours, or the saga's deadline where that is less.
+            included; None: 24 hours.
         compensation_retry: the same for the compensation.
         undo_failed: whether the step is undone when its own action failed:
             when the outcome is unknown, always, or never.

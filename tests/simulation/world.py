@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -36,6 +37,9 @@ class Run:
     problems: list[str] = field(default_factory=list)
 
 
+_NUMBERS = itertools.count()
+
+
 class World:
     """The simulated machines of one seed."""
 
@@ -46,13 +50,15 @@ class World:
         self.kinds = definitions(self.rng)
         self.clock = LoopClock()
         self.crashes = 0
+        # Never an id(): the queues of a world that is gone live on under its name.
+        self._name = f"sim-{next(_NUMBERS)}"
         self._store: Store | None = None
         self._lives: list[tuple[Life, MemoryBroker]] = []
         self._processes: list[object] = []  # dead ones too: see Life.check
 
     async def play(self) -> Run:
         """Run the storm, then the calm, and collect what is left."""
-        self._store = await Store.open(f"memory://sim-{id(self)}", clock=self.clock)
+        self._store = await Store.open("memory://", clock=self.clock)
         boots: list[Callable[[], Awaitable[None]]] = [
             self._boot_engine,
             self._boot_engine,
@@ -117,7 +123,7 @@ class World:
     async def _machine(self) -> tuple[Life, MemoryBroker, random.Random]:
         life = Life()
         broker = MemoryBroker(
-            f"memory://sim-{id(self)}", clock=ProcessClock(life), faults=self.weather
+            f"memory://{self._name}", clock=ProcessClock(life), faults=self.weather
         )
         # What survives a process on a real broker survives it here: the queues
         # belong to the name, not to the handle.

@@ -167,8 +167,12 @@ class Run:
         return self.apply(ResolveRequested(self.saga.id, "ann", "asked", step, output))
 
     def give_up(self, step: str) -> Decision:
-        """Say that nobody waits for a step's answer any more."""
-        return self.apply(GiveUpRequested(self.saga.id, "ann", "asked", step))
+        """Say that nobody waits for a step's current dispatch any more."""
+        known = step in self.saga.plan.number
+        generation = self.status(step).generation if known else 1
+        return self.apply(
+            GiveUpRequested(self.saga.id, "ann", "asked", step, generation)
+        )
 
     # -- questions --------------------------------------------------------
 

@@ -1,0 +1,227 @@
+"""What may travel as JSON; the hostile values are those of the fault catalogue."""
+
+from __future__ import annotations
+
+import datetime as dt
+import decimal
+import json
+import math
+import time
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from saga_orchestrator.core.payload import (
+    NESTING_MAX,
+    PAYLOAD_BYTES_MAX,
+    decode,
+    encode,
+    normalise,
+)
+from saga_orchestrator.errors import PayloadError
+
+_TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
+_SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**63) + 1, 2**63 - 1),
+    st.floats(allow_nan=False, allow_infinity=False),
+    _TEXT,
+)
+_VALUES = st.recursive(
+    _SCALARS,
+    lambda inner: st.lists(inner) | st.dictionaries(_TEXT, inner),
+    max_leaves=20,
+)
+
+
+def _nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth - 1):
+        value = [value]
+    return value
+
+
+@settings(deadline=None)
+@given(_VALUES)
+def test_round_trip(value: Any) -> None:
+    """What is accepted is read back exactly, by our reader and by a plain one."""
+    text = encode(value, "x")
+    assert decode(text, "x") == decode(text.encode(), "x") == value
+    assert json.loads(text) == normalise(value, "x") == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        2**53 + 1,
+        2**63 - 1,
+        -(2**63) + 1,
+        1e308,
+        5e-324,
+        0.1 + 0.2,
+        "\u2028",
+        "\U0001f600",
+    ],
+)
+def test_exact_values(value: Any) -> None:
+    """Numbers and characters at the edge keep type and value."""
+    again = normalise([value], "x")[0]
+    assert (type(again), again) == (type(value), value)
+
+
+def test_negative_zero() -> None:
+    """-0.0 keeps its sign, or has none from the start: never one per store."""
+    sign = math.copysign(1, normalise(-0.0, "x"))
+    assert sign == math.copysign(1, decode("-0.0", "x"))
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("a\0b", "NUL"),
+        ({"a\0b": 1}, "NUL"),
+        ("\ud800", "lone surrogate"),
+        ({"\udfff": 1}, "lone surrogate"),
+        (math.nan, "null"),
+        (math.inf, "null"),
+        (-math.inf, "null"),
+        (2**63, "64 bits"),
+        (-(2**64), "64 bits"),
+        (10**4300, "64 bits"),
+        ({1: "a"}, "keys must be text"),
+        ({None: "a"}, "keys must be text"),
+        (b"bytes", "bytes"),
+        ({1, 2}, "set"),
+        (decimal.Decimal(1), "Decimal"),
+        (dt.datetime(2026, 1, 1, tzinfo=dt.UTC), "datetime"),
+        (object(), "object"),
+        (_nested(NESTING_MAX + 1), "is nested"),
+        (_nested(100_000), "is nested"),
+        ("x" * PAYLOAD_BYTES_MAX, "pass a reference"),
+        ({"k" * PAYLOAD_BYTES_MAX: 1}, "pass a reference"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_refused_values(value: Any, problem: str) -> None:
+    """Each value that some store or reader cannot take is refused with the fix."""
+    with pytest.raises(PayloadError, match=problem):
+        encode(value, "x")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "NaN",
+        "[Infinity]",
+        "-Infinity",
+        "1e400",
+        "-1e400",
+        "1e5000",
+        "1" + "0" * 4300,
+        "1" + "0" * 4000,
+        "18446744073709551616",
+        '"\\u0000"',
+        '{"\\u0000": 1}',
+        '"\\ud800"',
+        '"\\udc00\\ud800"',
+        "[" * 65 + "]" * 65,
+        "[" * 1_000 + "]" * 1_000,
+        "[" * 100_000 + "]" * 100_000,
+        "[" * 100_000,
+        '{"a":' * 10_000 + "1" + "}" * 10_000,
+        "'a'",
+        "[1,]",
+    ],
+    ids=lambda text: text[:12] or "empty",
+)
+def test_refused_texts(text: str) -> None:
+    """Each text that plants a poisonous row is refused, and nothing crashes."""
+    with pytest.raises(PayloadError):
+        decode(text, "x")
+    with pytest.raises(PayloadError):
+        decode(text.encode(), "x")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\xff\xfe",
+        b'"\xc3"',
+        b'"\xed\xa0\x80"',
+        b"\x00",
+        b"\xef\xbb\xbf{}",
+        "{}".encode("utf-16"),
+        "{}".encode("utf-32-le"),
+    ],
+)
+def test_refused_bytes(body: bytes) -> None:
+    """Bytes are UTF-8 without a mark, and nothing is guessed: one reader, one value."""
+    with pytest.raises(PayloadError):
+        decode(body, "x")
+
+
+def test_error_names_the_place() -> None:
+    """The path leads to the value, so that a person finds it."""
+    with pytest.raises(PayloadError, match=r"^context\.items\[3\]\.price: ") as caught:
+        encode({"items": [0, 1, 2, {"price": math.nan}]}, "context")
+    assert caught.value.path == "context.items[3].price"
+
+
+def test_limits_are_inclusive() -> None:
+    """Nesting of 64 and a text of exactly the limit are accepted."""
+    assert normalise(_nested(NESTING_MAX), "x") == _nested(NESTING_MAX)
+    assert len(encode("x" * 8, "x", bytes_max=10)) == 10
+    assert decode('"' + "x" * 8 + '"', "x", bytes_max=10) == "x" * 8
+
+
+def test_size_is_counted_in_bytes() -> None:
+    """The limit is of the UTF-8 text, in both directions."""
+    text = '"' + "é" * 8 + '"'
+    with pytest.raises(PayloadError, match="18 bytes"):
+        encode("é" * 8, "x", bytes_max=17)
+    with pytest.raises(PayloadError, match="18 bytes"):
+        decode(text, "x", bytes_max=17)
+    with pytest.raises(PayloadError, match="18 bytes"):
+        decode(text.encode(), "x", bytes_max=17)
+
+
+def test_duplicate_keys() -> None:
+    """The last one wins, as in PostgreSQL."""
+    assert decode('{"a":1,"a":2}', "x") == {"a": 2}
+
+
+def test_normalise_copies() -> None:
+    """Tuples become lists, and nothing is shared with the caller's value."""
+    value: dict[str, Any] = {"a": (1, [2])}
+    again = normalise(value, "x")
+    assert again == {"a": [1, [2]]}
+    value["a"][1].append(3)
+    assert again == {"a": [1, [2]]}
+
+
+def test_self_reference() -> None:
+    """A list that holds itself is too deep, and no endless loop."""
+    value: list[Any] = []
+    value.append(value)
+    with pytest.raises(PayloadError, match="is nested"):
+        encode(value, "x")
+
+
+def test_any_mapping() -> None:
+    """A read-only mapping is a mapping; ``Mapping`` is what the signatures say."""
+    assert normalise(MappingProxyType({"a": 1}), "x") == {"a": 1}
+
+
+def test_large_input_is_bounded_before_it_is_parsed() -> None:
+    """16 MiB from outside cost no time."""
+    body = b"[" + b"1," * (8 * 1024 * 1024) + b"1]"
+    began = time.perf_counter()
+    with pytest.raises(PayloadError, match="the limit is"):
+        decode(body, "x")
+    assert time.perf_counter() - began < 0.05

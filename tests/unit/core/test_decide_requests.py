@@ -21,7 +21,7 @@ from saga_orchestrator.core.events import (
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.plan import compile_plan
 from saga_orchestrator.core.retry import RetryPolicy
-from saga_orchestrator.core.states import Outcome
+from saga_orchestrator.core.states import Outcome, SagaState
 from saga_orchestrator.errors import KeyConflict, SagaNotFoundError, TransitionRefused
 from tests.support.sagas import (
     NOW,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 
+from saga_orchestrator.core.decision import HistoryKind
 from saga_orchestrator.core.order import ancestors_of
 from saga_orchestrator.core.states import (
     SAGA_EDGES,
@@ -112,6 +113,7 @@ def _order(record: SagaRecord, ledger: Ledger) -> list[str]:
         return []
     if saga.plan.definition.on_compensation_failure == "continue":
         return []  # one that gave up lets those before it go first
+    joined, sent = _joined(record)
     undone = [
         saga.plan.number[effect.step]
         for effect in ledger.effects
@@ -123,8 +125,30 @@ def _order(record: SagaRecord, ledger: Ledger) -> list[str]:
         f"{saga.plan.steps[late].name}, which depends on it"
         for position, early in enumerate(undone)
         for late in undone[position + 1 :]
-        if ancestors[late] >> early & 1
+        if ancestors[late] >> early & 1 and joined[late] < sent[early]
     ]
+
+
+def _joined(record: SagaRecord) -> tuple[dict[int, int], dict[int, int]]:
+    """Return when each step last had to be undone, and when its undo was first sent.
+
+    A success that is told after the undo of an earlier step was sent (a repeated
+    delivery that contradicts a refusal) joins too late to go first.
+    """
+    number = record.saga.plan.number
+    joined: dict[int, int] = {}
+    sent: dict[int, int] = {}
+    for entry in record.history:
+        for dispatch in entry.sent:
+            step = number[dispatch.fence.step]
+            if dispatch.fence.direction is Direction.COMPENSATION:
+                sent.setdefault(step, entry.seq)
+            else:
+                joined[step] = entry.seq
+        done = entry.kind is HistoryKind.STEP_SUCCEEDED
+        if done and entry.direction is Direction.ACTION:
+            joined[number[entry.step]] = entry.seq
+    return joined, sent
 
 
 def _count(ledger: Ledger, saga_id: str, step: str, direction: Direction) -> int:

@@ -28,6 +28,7 @@ from saga_orchestrator.participant.signals import (
     RetryLater,
     Skip,
     StepFailed,
+    Superseded,
 )
 from saga_orchestrator.ports.store import Store
 from saga_orchestrator.runtime.manager import Manager
@@ -63,6 +64,7 @@ __all__ = [
     "StepStatus",
     "Store",
     "StoreError",
+    "Superseded",
     "Topology",
     "TransitionRefused",
     "__version__",

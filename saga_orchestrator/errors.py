@@ -52,7 +52,8 @@ class KeyConflict(SagaError, ValueError):
     def __init__(self, name: str, key: str, saga_id: str) -> None:
         super().__init__(
             f"key {key!r} of saga {name!r} belongs to saga {saga_id}, which was "
-            "started with another body; use another key, or the same context"
+            "started with another context or other steps; use another key, or the "
+            "same context"
         )
         self.name = name
         self.key = key

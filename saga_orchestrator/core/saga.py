@@ -102,7 +102,7 @@ def heard_bit(generation: int) -> int:
     return 1 << min(generation, HEARD_BITS) - 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Saga:
     """A saga at one instant.
 
@@ -149,6 +149,14 @@ class Saga:
     wake_at: dt.datetime | None
     reason: str
     data: SagaData = NO_DATA
+
+    def __repr__(self) -> str:
+        """Return what fits a line: a plan alone has dozens of fields."""
+        steps = ", ".join(
+            f"{step.name}={status.state}"
+            for step, status in zip(self.plan.steps, self.steps, strict=True)
+        )
+        return f"<Saga {self.id} {self.name}: {self.state}; {steps}>"
 
     @property
     def context(self) -> Mapping[str, Json]:

@@ -76,7 +76,10 @@ def _check_step(where: str, step: Step, deadline: dt.timedelta | None) -> None:
         raise DefinitionError(f"{where}: has a compensation but no action to undo")
     for name in ("retry", "compensation_retry"):
         if not isinstance(getattr(step, name), RetryPolicy):
-            raise DefinitionError(f"{where}: {name}: must be a RetryPolicy")
+            raise DefinitionError(
+                f"{where}: {name}: must be a RetryPolicy, "
+                "as RetryPolicy(max_attempts=5)"
+            )
     check_choice(where, "undo_failed", step.undo_failed, get_args(UndoFailed))
     _check_duration(where, "timeout", step.timeout)
     if step.limit is not None:

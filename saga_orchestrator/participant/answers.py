@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime as dt
+import traceback
+from dataclasses import replace
 
 from saga_orchestrator.core.commands import Answer, Reply
 from saga_orchestrator.core.payload import PAYLOAD_BYTES_MAX
@@ -21,6 +23,7 @@ from saga_orchestrator.participant.values import InvalidInput, InvalidOutput, du
 
 ERROR_CHARS_MAX = 2_000
 ERROR_TYPE_CHARS_MAX = 200
+FRAMES_MAX = 5
 NO_THREAD_DELAY = dt.timedelta(seconds=10)
 
 
@@ -56,7 +59,8 @@ def reply_to_error(ctx: StepContext, error: BaseException) -> Reply:
         return _failed(ctx, Answer.REFUSED, error, retryable=False)
     if isinstance(error, InvalidOutput):
         # It ran, so its effect may stand; running it again would not help.
-        return _failed(ctx, Answer.UNKNOWN, error, retryable=False)
+        reply = _failed(ctx, Answer.UNKNOWN, error, retryable=False)
+        return replace(reply, error=f"what the handler returned: {reply.error}")
     if isinstance(error, NoFreeThread):
         text = safe_text(error)
         return Reply(
@@ -67,7 +71,21 @@ def reply_to_error(ctx: StepContext, error: BaseException) -> Reply:
         return Reply(
             ctx.fence, ctx.token, Answer.UNKNOWN, error_type="Timeout", error=text
         )
-    return _failed(ctx, Answer.UNKNOWN, error)
+    reply = _failed(ctx, Answer.UNKNOWN, error)
+    ctx.logger.warning(
+        "handler failed", error=f"{reply.error_type}: {reply.error}", at=_where(error)
+    )
+    return reply
+
+
+def _where(error: BaseException) -> list[str]:
+    """Return the last lines that the error came through, the innermost last.
+
+    Not the log's own traceback: that renders the exception, whose text may be
+    of any size, or raise.
+    """
+    frames = traceback.extract_tb(error.__traceback__)[-FRAMES_MAX:]
+    return [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]
 
 
 def safe_text(error: BaseException) -> str:

@@ -19,6 +19,8 @@ _POSITIONAL = (
     inspect.Parameter.POSITIONAL_ONLY,
     inspect.Parameter.POSITIONAL_OR_KEYWORD,
 )
+# An annotation may be text, and its module not importable here: so by name.
+_CONTEXT_NAMES = ("StepContext", "Any", "object", str(inspect.Parameter.empty))
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -71,6 +73,12 @@ def inspect_handler(function: Callable[..., Any]) -> Signature:
     ]
     if not positional or needed:
         raise DefinitionError(f"{where}: must take (ctx) or (ctx, request)")
+    first = positional[0]
+    if not any(name in str(first.annotation) for name in _CONTEXT_NAMES):
+        raise DefinitionError(
+            f"{where}: {first.name}: the first argument is the StepContext; "
+            "must take (ctx) or (ctx, request)"
+        )
     takes_argument = len(positional) > 1
     return Signature(
         is_async=inspect.iscoroutinefunction(_plain(function)),

@@ -12,6 +12,7 @@ from saga_orchestrator.ports.clock import Clock, SystemClock
 from saga_orchestrator.ports.store import Store
 from saga_orchestrator.runtime.engine import Client, Engine
 from saga_orchestrator.runtime.registry import Registry
+from saga_orchestrator.telemetry.logging import spare_stdout
 from saga_orchestrator.wire.topology import Topology
 
 CONCURRENCY = 64
@@ -45,6 +46,7 @@ class Assembled:
 
 async def assemble(parts: Parts) -> Assembled:
     """Open the parts in order; close what was opened when a later one fails."""
+    spare_stdout()
     async with AsyncExitStack() as opened:
         store = parts.store
         if isinstance(store, str):

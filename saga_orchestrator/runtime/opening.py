@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator
 from types import TracebackType
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 
 class Stoppable(Protocol):
@@ -28,6 +28,13 @@ class Opening(Generic[T]):
     def __init__(self, opener: Callable[[], Awaitable[T]]) -> None:
         self._opener = opener
         self._opened: T | None = None
+
+    def __getattr__(self, name: str) -> NoReturn:
+        """Tell who forgot to open what ``open`` returned."""
+        raise AttributeError(
+            f"{name!r}: this is not open yet; write `async with ….open(…) as it:` or "
+            "`await ….open(…)`"
+        )
 
     def __await__(self) -> Generator[Any, None, T]:
         return self._opener().__await__()

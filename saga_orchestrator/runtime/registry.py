@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from saga_orchestrator.core.definition import SagaDefinition, Step
 from saga_orchestrator.core.states import Direction
 from saga_orchestrator.errors import ConfigurationError, HandlerNotFoundError
 from saga_orchestrator.participant.handlers import Handler, Handlers
+
+T = TypeVar("T")
 
 LONG_ABOVE = dt.timedelta(minutes=15)
 """RabbitMQ takes a message back that is not acknowledged for 30 minutes."""
@@ -24,7 +27,7 @@ class Registry:
             ConfigurationError: two services have one name, or one action has
                 two handlers; names both.
         """
-        self.services: tuple[Handlers, ...] = tuple(services)
+        self.services = checked_list("handlers", services, Handlers)
         names: set[str] = set()
         self._handlers: dict[tuple[Direction, str], Handler] = {}
         for service in self.services:
@@ -72,6 +75,20 @@ class Registry:
                         f"{where}: {direction} {action!r} has no handler in this "
                         "process; register one, or run its whole service elsewhere"
                     )
+
+
+def checked_list(name: str, given: object, kind: type[T]) -> tuple[T, ...]:
+    """Return what must be a list of a kind.
+
+    Raises:
+        ConfigurationError: names the argument and the fix.
+    """
+    items = tuple(given) if isinstance(given, Iterable) else ()
+    if not isinstance(given, Iterable) or not all(isinstance(i, kind) for i in items):
+        raise ConfigurationError(
+            f"{name}: must be a list of {kind.__name__}, as {name}=[mine]"
+        )
+    return items
 
 
 def _names(service: Handlers) -> Iterator[tuple[Direction, str]]:

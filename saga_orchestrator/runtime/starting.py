@@ -14,7 +14,7 @@ from saga_orchestrator.core.ids import KEY_CHARS_MAX, SagaId
 from saga_orchestrator.core.payload import encode, normalise
 from saga_orchestrator.core.plan import Plan, compile_plan
 from saga_orchestrator.errors import ConfigurationError, DefinitionError, PayloadError
-from saga_orchestrator.runtime.registry import Registry
+from saga_orchestrator.runtime.registry import Registry, checked_list
 
 PLANS_MAX = 200
 """Definitions whose plans are kept; one that is made anew each time is not."""
@@ -36,7 +36,7 @@ class Catalogue:
         self._registry = registry
         self._named: dict[str, SagaDefinition] = {}
         self._plans: OrderedDict[int, tuple[SagaDefinition, Plan]] = OrderedDict()
-        for definition in definitions:
+        for definition in checked_list("definitions", definitions, SagaDefinition):
             known = self._named.setdefault(definition.name, definition)
             if known != definition:
                 raise ConfigurationError(
@@ -130,7 +130,11 @@ def saga_started(
 def _checked_context(context: object) -> dict[str, Any]:
     if not isinstance(context, Mapping):
         kind = type(context).__name__
-        raise PayloadError("context", f"must be a mapping, it is of type {kind}")
+        raise PayloadError(
+            "context",
+            f"must be a mapping, it is of type {kind}; of a pydantic model pass "
+            "model_dump(mode='json')",
+        )
     checked: dict[str, Any] = normalise(context, "context")
     return checked
 

@@ -11,6 +11,12 @@ import structlog
 LogFormat = Literal["auto", "console", "json"]
 
 
+def spare_stdout() -> None:
+    """Send log lines to stderr in a program that has not set structlog up."""
+    if not structlog.is_configured():
+        structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+
+
 def configure(level: str = "info", fmt: LogFormat = "auto") -> None:
     """Set up structlog for a process of ours; a library user sets up their own.
 

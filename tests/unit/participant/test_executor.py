@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+import structlog
 from pydantic import BaseModel, ConfigDict, Field
 
 from saga_orchestrator.core.commands import Answer, Command, Reply
@@ -519,3 +520,21 @@ async def test_a_long_run_can_be_drained() -> None:
         await begun.wait()
         task.cancel()
     assert task.cancelled()
+
+
+async def test_a_handlers_own_bug_is_logged_with_its_place(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Who wrote the bug finds file and line in the log."""
+
+    async def broken(ctx: StepContext) -> None:
+        {}["nokey"]
+
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    try:
+        await run(broken)
+    finally:
+        structlog.reset_defaults()
+    logged = capsys.readouterr().err
+    assert "KeyError" in logged
+    assert f"{__file__}:" in logged

@@ -195,3 +195,12 @@ def test_only_functions_are_handlers() -> None:
     """Something that cannot be called is refused."""
     with pytest.raises(DefinitionError, match="no function"):
         Handlers().step("a")(17)  # type: ignore[type-var]  # the point
+
+
+def test_a_first_argument_that_is_no_context_is_refused() -> None:
+    """Who forgets ``ctx`` is told where, not by a TypeError in the middle of a run."""
+    handlers = Handlers()
+    with pytest.raises(DefinitionError, match="the first argument is the StepContext"):
+
+        @handlers.step("payment.charge")
+        async def charge(order: dict) -> None: ...

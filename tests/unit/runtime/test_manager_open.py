@@ -241,3 +241,18 @@ async def test_without_handlers_no_engine_runs():
         record = await manager.record(saga.id)
         assert len(record.outbox) == 1
         assert record.outbox[0].error == ""
+
+
+@virtual
+async def test_who_forgets_to_open_is_told():
+    """``Manager.open`` gives something to await or to enter, and says so."""
+    with pytest.raises(AttributeError, match="not open yet; write `async with"):
+        Manager.open().start("s", [])
+
+
+@virtual
+@pytest.mark.parametrize("name", ["handlers", "definitions"])
+async def test_what_must_be_a_list_says_so(name):
+    """One service instead of a list of services is a mistake with a name."""
+    with pytest.raises(ConfigurationError, match=f"{name}: must be a list of"):
+        await Manager.open(**{name: Handlers("near")})

@@ -66,12 +66,14 @@ class TransitionRefused(SagaError):
     Attributes:
         saga_id: the saga.
         state: the state it is in.
+        problem: why not.
     """
 
     def __init__(self, saga_id: str, state: str, problem: str) -> None:
         super().__init__(f"saga {saga_id} is {state}: {problem}")
         self.saga_id = saga_id
         self.state = state
+        self.problem = problem
 
 
 class StoreError(SagaError):

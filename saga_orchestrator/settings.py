@@ -5,6 +5,8 @@ Parsed once, frozen, unknown keys refused; the parts get plain values.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from pathlib import Path
 from tomllib import TOMLDecodeError
 from typing import Any, Literal
@@ -22,6 +24,9 @@ from saga_orchestrator.wire.topology import Topology
 
 FILE = Path("saga.toml")
 PREFIX = "SAGA_"
+_OTHERS = ("DEBUG",)
+"""Variables that the command itself reads; no settings."""
+
 _NAMES = Topology()
 
 
@@ -98,7 +103,37 @@ def load_settings(**flags: Any) -> Settings:  # noqa: ANN401 - checked by the mo
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         name = ".".join(str(word) for word in first["loc"])
+        if first["type"] == "extra_forbidden":
+            raise ConfigurationError(_unknown(name)) from error
         raise ConfigurationError(
             f"{name}: {first['msg']}; set by a flag, by {PREFIX}{name.upper()} or in "
-            f"{FILE}: `saga config show` tells which"
+            f"{FILE}"
         ) from error
+
+
+def misspelt_variables(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Yield environment variables that are nearly one of ours, and which.
+
+    Those that are like none of ours may be somebody else's: Kubernetes sets
+    ``SAGA_PORT`` and the like for a service of the name ``saga``.
+
+    Args:
+        names: of the variables that are set.
+    """
+    known = [*(name.upper() for name in Settings.model_fields), *_OTHERS]
+    for name in sorted(names):
+        prefix, stem = name[: len(PREFIX)].upper(), name[len(PREFIX) :].upper()
+        if prefix != PREFIX or stem in known:
+            continue
+        # Compared without the prefix, which would make all of them look alike.
+        if near := get_close_matches(stem, known, n=1):
+            yield name, f"{PREFIX}{near[0]}"
+
+
+def _unknown(name: str) -> str:
+    """Return what to say of a key that is no setting; only the file can have one."""
+    near = get_close_matches(name, Settings.model_fields, n=1)
+    if near:
+        return f"{FILE}: unknown setting {name!r}; did you mean {near[0]!r}?"
+    known = ", ".join(Settings.model_fields)
+    return f"{FILE}: unknown setting {name!r}; use one of {known}"

@@ -17,6 +17,7 @@ from saga_orchestrator.cli.options import (
     settings_of,
 )
 from saga_orchestrator.cli.terminal import emit, emit_json, marked
+from saga_orchestrator.errors import TransitionRefused
 
 if TYPE_CHECKING:
     from saga_orchestrator.core.saga import Saga
@@ -73,9 +74,17 @@ async def _compensate(
     settings: Settings, saga_id: str, reason: str, principal: str, *, force: bool
 ) -> Saga:
     async with client(settings) as manager:
-        await manager.compensate(
-            saga_id, reason=reason, principal=principal, force=force
-        )
+        try:
+            await manager.compensate(
+                saga_id, reason=reason, principal=principal, force=force
+            )
+        except TransitionRefused as error:
+            if force:
+                raise
+            # Whatever is refused here, force allows: the table has no other reason.
+            raise TransitionRefused(
+                error.saga_id, error.state, f"{error.problem}; add --force"
+            ) from error
         return await manager.get(saga_id)
 
 

@@ -110,7 +110,7 @@ def demo(
         outcome = _run(plan, folder)
         note("")
         if as_json:
-            emit_json(outcome.report.to_json())
+            emit_json(outcome.report.to_json(), indent=None)
         else:
             emit(_told(outcome))
             emit(_next(plan, outcome, kept=keep or store is not None))

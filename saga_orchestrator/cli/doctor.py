@@ -13,6 +13,7 @@ import typer
 
 from saga_orchestrator.cli.apps import Loaded, load
 from saga_orchestrator.cli.examination import (
+    MOVING,
     Finding,
     Level,
     examine_broker,
@@ -31,7 +32,6 @@ from saga_orchestrator.cli.options import (
 from saga_orchestrator.cli.terminal import ALARM, DONE, NOT_DONE, emit, emit_json
 from saga_orchestrator.core.events import ResendRequested
 from saga_orchestrator.core.ids import SagaId
-from saga_orchestrator.core.states import SagaState
 from saga_orchestrator.ports.clock import SystemClock
 from saga_orchestrator.ports.store import SagaFilter, Store
 
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from saga_orchestrator.settings import Settings
 
 _GLYPHS = {Level.WELL: DONE, Level.REMARK: ALARM, Level.WRONG: NOT_DONE}
-_MOVING = frozenset({SagaState.STARTED, SagaState.COMPENSATING})
 _PAGE = 256
 
 
@@ -130,7 +129,7 @@ async def _resend(store: Store) -> Finding:
     """Ask for every open command again; left in the outbox for any engine."""
     count = 0
     before: SagaId | None = None
-    while page := await store.find(SagaFilter(_MOVING, before=before, limit=_PAGE)):
+    while page := await store.find(SagaFilter(MOVING, before=before, limit=_PAGE)):
         events = [ResendRequested(saga.id) for saga in page]
         decisions = await store.transact(events, lease=dt.timedelta(0))
         count += sum(len(decision.dispatches) for decision in decisions)
@@ -142,8 +141,8 @@ def _in_process(what: str, url: str, flag: str) -> Finding:
     return Finding(
         what,
         Level.REMARK,
-        f"{url} lives inside a process, there is nothing to look at",
-        f"set {flag} to look at another",
+        f"{url} lives inside a process, there is nothing to look at; "
+        f"{flag} looks at another",
     )
 
 

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import datetime as dt
 import random
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from saga_orchestrator.cli.following import untaken
+from saga_orchestrator.cli.store_files import require_store_file
 from saga_orchestrator.core.states import Direction, SagaState
 from saga_orchestrator.errors import (
     BrokerError,
     BrokerUnavailableError,
+    ConfigurationError,
     SagaError,
     StoreError,
     StoreUnavailableError,
@@ -24,13 +28,18 @@ from saga_orchestrator.participant.handlers import Handlers
 from saga_orchestrator.ports.adapters import STORES, adapter_for
 from saga_orchestrator.ports.broker import Broker
 from saga_orchestrator.ports.clock import Clock
-from saga_orchestrator.ports.store import Store
+from saga_orchestrator.ports.store import OutboxRow, SagaFilter, Store
 from saga_orchestrator.runtime.assembly import open_broker
+from saga_orchestrator.runtime.publisher import QUEUED
 from saga_orchestrator.wire.topology import Topology
 
 CLOCK_DIFFERENCE_MAX = dt.timedelta(seconds=2)
 OVERDUE_AFTER = dt.timedelta(seconds=10)
 """An engine fires a timer within a second; after this none is at work."""
+
+MOVING = frozenset({SagaState.STARTED, SagaState.COMPENSATING})
+OUTBOXES_MAX = 50
+"""Sagas whose commands are looked at; each is a read of its own."""
 
 
 class Level(StrEnum):
@@ -62,6 +71,10 @@ class Finding:
 
 async def examine_schema(url: str) -> Finding:
     """Look whether the store answers, and fits this program."""
+    try:
+        require_store_file(url)
+    except ConfigurationError as error:
+        return _fault("store", error)
     try:
         missing = await adapter_for(STORES, "store", url).migrate(url, dry_run=True)
     except StoreError as error:
@@ -104,6 +117,8 @@ async def examine_store(store: Store, clock: Clock) -> AsyncIterator[Finding]:
             "this store",
             "start `saga serve` on it",
         )
+    async for finding in _examine_outboxes(store):
+        yield finding
 
 
 async def examine_broker(
@@ -139,6 +154,37 @@ async def examine_broker(
         yield _fault("broker", error)
     finally:
         await broker.close()
+
+
+async def _examine_outboxes(store: Store) -> AsyncIterator[Finding]:
+    """Look at the commands of the newest sagas that nobody has sent."""
+    lapsed: list[OutboxRow] = []
+    errors: Counter[str] = Counter()
+    for saga in await store.find(SagaFilter(MOVING, limit=OUTBOXES_MAX)):
+        record = await store.record(saga.id)
+        if record is None:  # deleted meanwhile
+            continue
+        lapsed.extend(untaken(record, await store.now()))
+        errors.update(row.error for row in record.outbox if row.error)
+    if lapsed:
+        since = min(row.claimed_until for row in lapsed)
+        yield Finding(
+            "outbox",
+            Level.WRONG,
+            f"{_counted(len(lapsed), 'command')} not sent, the oldest since "
+            f"{since:%Y-%m-%d %H:%M:%S} UTC: no engine has taken it",
+            "start `saga serve` or `saga dev` on this store",
+        )
+    del errors[QUEUED]  # its queue has a backlog: not a fault
+    for error, count in sorted(errors.items()):
+        yield _undeliverable(error, count)
+
+
+def _undeliverable(error: str, count: int) -> Finding:
+    text = f"{_counted(count, 'command')} not sent: {error}"
+    _, separator, name = error.partition("no service handles ")
+    fix = f"run a worker for {name}" if separator else "look at the engine's log"
+    return Finding("outbox", Level.WRONG, text, fix)
 
 
 def _fault(about: str, error: SagaError) -> Finding:

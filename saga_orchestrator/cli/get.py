@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ from saga_orchestrator.cli.timeline import duration, timeline
 from saga_orchestrator.core.definition import Step
 from saga_orchestrator.core.saga import Saga, StepStatus
 from saga_orchestrator.core.states import Direction, Phase
-from saga_orchestrator.ports.store import SagaRecord
+from saga_orchestrator.ports.store import OutboxRow, SagaRecord
 
 if TYPE_CHECKING:
     from saga_orchestrator.settings import Settings
@@ -42,26 +43,31 @@ def get(
     Example:
         saga get 01JGFJJZ00000000000000000A --store sqlite:///saga.db
     """
-    record = asyncio.run(_record(settings_of(store=store), saga_id))
+    record, now = asyncio.run(_record(settings_of(store=store), saga_id))
     if as_json:
         emit_json(record_document(record))
     else:
-        emit(describe(record))
+        emit(describe(record, now))
 
 
-async def _record(settings: Settings, saga_id: str) -> SagaRecord:
+async def _record(settings: Settings, saga_id: str) -> tuple[SagaRecord, dt.datetime]:
     async with client(settings) as manager:
-        return await manager.record(saga_id)
+        return await manager.record(saga_id), await manager.store.now()
 
 
-def describe(record: SagaRecord) -> Iterator[str]:
-    """Yield a saga as text for people."""
+def describe(record: SagaRecord, now: dt.datetime) -> Iterator[str]:
+    """Yield a saga as text for people.
+
+    Args:
+        record: what the store knows of it.
+        now: the store's clock; tells which commands nobody has in hand.
+    """
     saga = record.saga
     yield from columns(list(_facts(saga)))
     if saga.steps:
         yield ""
         yield from columns(
-            [("STEP", "STATE", "OUTCOME", "ATTEMPT", ""), *_steps(record)]
+            [("STEP", "STATE", "OUTCOME", "ATTEMPT", ""), *_steps(record, now)]
         )
     yield ""
     yield from timeline(record)
@@ -89,14 +95,15 @@ def _facts(saga: Saga) -> Iterator[tuple[str, str]]:
         yield "ignored", f"{saga.ignored} late or repeated answers"
 
 
-def _steps(record: SagaRecord) -> Iterator[tuple[str, str, str, str, str]]:
+def _steps(
+    record: SagaRecord, now: dt.datetime
+) -> Iterator[tuple[str, str, str, str, str]]:
     saga = record.saga
-    unrouted = {row.fence: row.error for row in record.outbox if row.error}
+    unsent = {row.fence: _unsent(row, now) for row in record.outbox}
     for number, (step, status) in enumerate(
         zip(saga.plan.steps, saga.steps, strict=True)
     ):
-        error = unrouted.get(saga.fence_of(number))
-        remark = f"not sent: {error}" if error else _remark(saga, status)
+        remark = unsent.get(saga.fence_of(number)) or _remark(saga, status)
         yield (
             step.name,
             status.state,
@@ -104,6 +111,15 @@ def _steps(record: SagaRecord) -> Iterator[tuple[str, str, str, str, str]]:
             _attempt(step, status),
             one_line(remark),
         )
+
+
+def _unsent(row: OutboxRow, now: dt.datetime) -> str:
+    """Return why a command is still in the outbox."""
+    if row.error:
+        return f"not sent: {row.error}"
+    if row.claimed_until <= now:
+        return "not sent yet: no engine has taken it"
+    return "being sent: the broker has not confirmed it yet"
 
 
 def _attempt(step: Step, status: StepStatus) -> str:

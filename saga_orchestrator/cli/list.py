@@ -78,7 +78,9 @@ def list_sagas(
             emit_json(saga_document(saga), indent=None)
     elif sagas:
         emit(
-            columns([("ID", "STATE", "NAME", "KEY", "STARTED", ""), *map(_row, sagas)])
+            columns(
+                [("ID", "STATE", "NAME", "KEY", "STARTED", "REASON"), *map(_row, sagas)]
+            )
         )
     else:
         note("no sagas")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from saga_orchestrator.cli.store_files import require_store_file
+from saga_orchestrator.cli.terminal import note
 from saga_orchestrator.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -71,9 +74,11 @@ def settings_of(**flags: Any) -> Settings:  # noqa: ANN401 - checked by the mode
     Raises:
         ConfigurationError: names the setting and the fix.
     """
-    from saga_orchestrator.settings import load_settings
+    from saga_orchestrator.settings import load_settings, misspelt_variables
     from saga_orchestrator.telemetry import logging
 
+    for name, meant in misspelt_variables(os.environ):
+        note(f"warning: {name} in the environment is not used; did you mean {meant}?")
     settings = load_settings(**flags)
     logging.configure(settings.log_level, settings.log_format)
     return settings
@@ -97,5 +102,6 @@ async def client(settings: Settings) -> AsyncIterator[Manager]:
             "store: memory:// lives in the process that runs the engine, this one "
             "cannot reach it; set --store or SAGA_STORE to what `saga serve` uses"
         )
+    require_store_file(settings.store)
     async with open_manager(settings, engine=False, migrate=False) as manager:
         yield manager

@@ -13,6 +13,7 @@ import typer
 from saga_orchestrator.cli.apps import definition_named
 from saga_orchestrator.cli.documents import saga_document
 from saga_orchestrator.cli.exits import Exit, exit_of_state
+from saga_orchestrator.cli.following import follow
 from saga_orchestrator.cli.options import (
     AppDirOption,
     JsonOption,
@@ -22,6 +23,7 @@ from saga_orchestrator.cli.options import (
     settings_of,
 )
 from saga_orchestrator.cli.terminal import emit, emit_json, marked, note, one_line
+from saga_orchestrator.ports.clock import SystemClock
 
 if TYPE_CHECKING:
     from saga_orchestrator.core.definition import SagaDefinition
@@ -119,11 +121,12 @@ async def _start(
 
 async def _wait(manager: Manager, saga_id: str, timeout: float | None) -> Exit:
     try:
-        saga = await manager.wait(saga_id, timeout)
+        async with asyncio.timeout(timeout):
+            record = await follow(manager, saga_id, SystemClock())
     except TimeoutError:
         note(f"error: not at its end in {timeout:g} s; follow it: saga watch {saga_id}")
         return Exit.TIMED_OUT
-    return exit_of_state(saga.state)
+    return exit_of_state(record.saga.state)
 
 
 def _context(text: str) -> dict[str, Any]:
@@ -134,6 +137,8 @@ def _context(text: str) -> dict[str, Any]:
         elif text.startswith("@"):
             text = Path(text[1:]).read_text(encoding="utf-8")
         body = json.loads(text)
+    except FileNotFoundError as error:
+        raise typer.BadParameter(f"--context: there is no file {text[1:]}") from error
     except (OSError, ValueError) as error:
         raise typer.BadParameter(f"--context: {error}") from error
     if not isinstance(body, dict):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 import typer
 
 from saga_orchestrator.cli.documents import entry_document
 from saga_orchestrator.cli.exits import Exit, exit_of_state
+from saga_orchestrator.cli.following import follow
 from saga_orchestrator.cli.options import (
     JsonOption,
     SagaArgument,
@@ -21,14 +23,8 @@ from saga_orchestrator.cli.terminal import emit, emit_json, note, one_line
 from saga_orchestrator.cli.timeline import timeline
 from saga_orchestrator.ports.clock import SystemClock
 from saga_orchestrator.ports.store import SagaRecord
-from saga_orchestrator.runtime.waiters import (
-    POLL_FIRST_SECONDS,
-    POLL_LAST_SECONDS,
-    RESTING,
-)
 
 if TYPE_CHECKING:
-    from saga_orchestrator.runtime.manager import Manager
     from saga_orchestrator.settings import Settings
 
 
@@ -56,29 +52,14 @@ async def _watch(
     async with client(settings) as manager:
         try:
             async with asyncio.timeout(timeout):
-                record = await _follow(manager, saga_id, as_json=as_json)
+                tell = partial(_print_new, as_json=as_json)
+                record = await follow(manager, saga_id, SystemClock(), tell)
         except TimeoutError:
             note(f"error: not at its end in {timeout:g} s; it goes on")
             return Exit.TIMED_OUT
     if record.saga.reason:
         note(one_line(record.saga.reason))
     return exit_of_state(record.saga.state)
-
-
-async def _follow(manager: Manager, saga_id: str, *, as_json: bool) -> SagaRecord:
-    clock = SystemClock()
-    seen = 0
-    pause = POLL_FIRST_SECONDS
-    while True:
-        record = await manager.record(saga_id)
-        if record.saga.version > seen:
-            _print_new(record, seen, as_json=as_json)
-            seen = record.saga.version
-            pause = POLL_FIRST_SECONDS
-        if record.saga.state in RESTING:
-            return record
-        await clock.sleep(pause)
-        pause = min(2 * pause, POLL_LAST_SECONDS)
 
 
 def _print_new(record: SagaRecord, seen: int, *, as_json: bool) -> None:

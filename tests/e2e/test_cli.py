@@ -174,8 +174,21 @@ def test_dev_is_all_one_needs(shell: Shell) -> None:
     second = shell.saga("serve")
     assert second.returncode == 4
     assert str(dev.pid) in second.stderr
+    assert "stop it, or use it: `saga start`" in second.stderr
     dev.signal(signal.SIGINT)
     assert dev.ended() == 0
+
+
+def test_nobody_works_on_the_store(shell: Shell) -> None:
+    """Who waits for a saga without an engine is told why, and the doctor sees it."""
+    shell.saga("migrate")
+    (shell.folder / "slow.py").write_text(SLOW)
+    waited = shell.saga("start", "slow:slow", "--wait", "--timeout", "6")
+    assert waited.returncode == 7
+    assert waited.stderr.count("nobody has taken it yet") == 1
+    doctor = shell.saga("doctor")
+    assert doctor.returncode == 1
+    assert "✗ outbox: 1 command not sent" in doctor.stdout
 
 
 def test_an_installation(

@@ -8,6 +8,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 
+from saga_orchestrator.errors import StoreUnavailableError
 from saga_stores._rows import RowCodec
 from saga_stores._sql import load_queries
 from saga_stores.sqlite.location import Location
@@ -72,6 +73,11 @@ def as_list(values: Iterable[str]) -> tuple[str]:
 
 
 def _open(location: Location) -> sqlite3.Connection:
+    if not location.path.parent.is_dir():  # the driver does not say which it lacks
+        raise StoreUnavailableError(
+            f"no {location.path}: the folder {location.path.parent} does not exist; "
+            "make it, or correct the URL"
+        )
     return sqlite3.connect(
         location.path,
         timeout=BUSY_SECONDS,

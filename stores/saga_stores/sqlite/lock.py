@@ -40,8 +40,8 @@ class EngineLock:
             os.close(file)
             raise StoreLockedError(
                 f"{self._path} is held by process {owner or 'unknown'}, which runs "
-                "the one engine of this file; stop it, start this process without "
-                "an engine, or use a PostgreSQL store"
+                "the one engine of this file; stop it, or use it: `saga start` and "
+                "Manager.open(engine=False) reach it through its store"
             ) from error
         os.truncate(file, 0)
         os.write(file, f"{os.getpid()}\n".encode())

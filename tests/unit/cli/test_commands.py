@@ -85,7 +85,10 @@ def test_get_tells_all(saga: Run) -> None:
     assert f"saga     {saga_id}\n" in text
     assert "state    · started\n" in text
     assert "key      o-1\n" in text
-    assert "pay   started  none     1 of 3   sent, its answer is awaited\n" in text
+    assert (
+        "pay   started  none     1 of 3   not sent yet: no engine has taken it\n"
+        in text
+    )
     assert text.endswith("· started order\n")
     record = json.loads(saga("get", saga_id, "--json").stdout)
     assert record["plan"]["name"] == "order"
@@ -109,6 +112,8 @@ def test_list(saga: Run) -> None:
     assert listed("--state", "completed", "--state", "failed") == [ended]
     page = saga("list", "--limit", "2")
     assert page.stderr == f"there may be more: --before {ids[2]}\n"
+    titles = ["ID", "STATE", "NAME", "KEY", "STARTED", "REASON"]
+    assert page.stdout.splitlines()[0].split() == titles
     assert page.stdout.splitlines()[1].startswith(f"{ended}  ✓ completed  empty")
 
 
@@ -128,7 +133,7 @@ def test_compensate(saga: Run) -> None:
     ended = saga("start", "shop:empty").stdout.strip()
     refused = saga("compensate", ended, "--reason", "called")
     assert refused.exit_code == 4
-    assert "needs force" in refused.stderr
+    assert refused.stderr.endswith("needs force; add --force\n")
     forced = saga("compensate", ended, "--reason", "called", "--force")
     assert forced.stdout == f"{ended}  ↩ compensated\n"
 
@@ -154,9 +159,12 @@ def test_doctor(saga: Run) -> None:
     assert done.exit_code == 0
     assert "✓ sagas: 1 started" in done.stdout
     assert "✓ resend: 1 open commands will be sent again" in done.stdout
+    assert "! broker: memory:// lives inside a process" in done.stdout
+    assert "fix:" not in done.stdout
     broken = saga("doctor", "--store", "sqlite:///missing.db")
     assert broken.exit_code == 1
-    assert "fix: run `saga migrate`" in broken.stdout
+    assert "✗ store: there is no missing.db" in broken.stdout
+    assert "fix: run from the folder of `saga dev`" in broken.stdout
     findings = json.loads(saga("doctor", "--json").stdout)
     assert {
         "about": "sagas",

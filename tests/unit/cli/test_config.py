@@ -7,10 +7,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    import pytest
     from typer.testing import Result
 
 
@@ -57,6 +58,37 @@ def test_a_wrong_setting(
     assert done.exit_code == 2
     assert done.stderr.startswith("error: concurrency: ")
     assert "SAGA_CONCURRENCY" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("key", "words"),
+    [("stor", "did you mean 'store'?"), ("xyz", "use one of store, broker, ")],
+)
+def test_an_unknown_key(
+    saga: Callable[..., Result], directory: Path, key: str, words: str
+) -> None:
+    """A key of saga.toml that is no setting is named, with the one that was meant."""
+    (directory / "saga.toml").write_text(f'{key} = "sqlite:///x.db"\n')
+    for command in (["config", "show"], ["list"]):
+        done = saga(*command)
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert done.stderr.startswith(
+            f"error: saga.toml: unknown setting '{key}'; {words}"
+        )
+
+
+def test_a_misspelt_variable(
+    saga: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A variable that is nearly one of ours is a warning; others are not ours."""
+    monkeypatch.setenv("SAGA_STOER", "sqlite:///x.db")
+    monkeypatch.setenv("SAGA_DEBUG", "0")
+    monkeypatch.setenv("SAGA_PORT", "tcp://10.0.0.1:80")
+    done = saga("config", "show")
+    assert done.exit_code == 0
+    assert done.stderr == (
+        "warning: SAGA_STOER in the environment is not used; did you mean SAGA_STORE?\n"
+    )
 
 
 def test_a_broken_file(saga: Callable[..., Result], directory: Path) -> None:

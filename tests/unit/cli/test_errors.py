@@ -61,11 +61,50 @@ def test_a_misspelt_store_is_not_made(
 
 
 @pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("sqlite:///missing.db", "there is no missing.db; "),
+        ("sqlite:///mis%20sing.db?synchronous=normal", "there is no mis sing.db; "),
+        ("sqlite:///nowhere/saga.db", "the folder nowhere does not exist; "),
+    ],
+)
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["get", UNKNOWN],
+        ["list"],
+        ["watch", UNKNOWN],
+        ["compensate", UNKNOWN, "--reason", "x"],
+        ["start", "shop:order"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_missing_store_is_named(
+    saga: Callable[..., Result], arguments: list[str], url: str, words: str
+) -> None:
+    """A client in the wrong folder is told so, and not to make a store there."""
+    done = saga(*arguments, "--store", url)
+    assert done.exit_code == 2
+    fix = "run from the folder of `saga dev`, or set --store"
+    assert done.stderr == f"error: {words}{fix}\n"
+
+
+def test_a_folder_for_a_new_store(saga: Callable[..., Result]) -> None:
+    """Who makes a store where no folder is reads which folder."""
+    done = saga("migrate", "--store", "sqlite:///nowhere/saga.db")
+    assert done.exit_code == 6
+    assert "nowhere does not exist; make it, or correct the URL" in done.stderr
+
+
+@pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["start", "shop:order", "--context", "{nonsense"], "--context"),
         (["start", "shop:order", "--context", "[1]"], "must be a JSON object"),
-        (["start", "shop:order", "--context", "@nowhere.json"], "nowhere.json"),
+        (
+            ["start", "shop:order", "--context", "@nowhere.json"],
+            "context: there is no file nowhere.json",
+        ),
         (["start", "shop:order", "--context", '{"a": NaN}'], "context.a"),
         (["start", "shop:order", "--key", ""], "key: must be 1 to 255"),
         (["start", "shop:order", "--timeout", "3"], "--timeout needs --wait"),

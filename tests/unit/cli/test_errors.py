@@ -64,7 +64,7 @@ def test_a_misspelt_store_is_not_made(
     ("url", "words"),
     [
         ("sqlite:///missing.db", "there is no missing.db; "),
-        ("sqlite:///mis%20sing.db?synchronous=normal", "there is no mis sing.db; "),
+        ("sqlite:///my%20shop.db?synchronous=normal", "there is no my shop.db; "),
         ("sqlite:///nowhere/saga.db", "the folder nowhere does not exist; "),
     ],
 )

@@ -27,7 +27,7 @@ from saga_orchestrator.runtime.assembly import (
 from saga_orchestrator.runtime.ids import NewId, ulids
 from saga_orchestrator.runtime.opening import Opening
 from saga_orchestrator.runtime.registry import Registry
-from saga_orchestrator.runtime.starting import Catalogue, saga_started
+from saga_orchestrator.runtime.starting import Catalogue, checked_text, saga_started
 from saga_orchestrator.wire.topology import Topology
 
 PATIENCE_SECONDS = 30.0
@@ -206,13 +206,17 @@ class Manager:
             force: also past the pivot, also when it completed.
 
         Raises:
+            PayloadError: reason or principal is empty, too long or unreadable.
             SagaNotFoundError: no such saga.
             TransitionRefused: the table does not allow it; nothing changed.
         """
-        checked = _checked_id(saga_id)
-        return await self._submit(
-            CompensateRequested(checked, principal, reason, force=force)
+        event = CompensateRequested(
+            _checked_id(saga_id),
+            checked_text(principal, "principal"),
+            checked_text(reason, "reason"),
+            force=force,
         )
+        return await self._submit(event)
 
     async def wait(self, saga_id: str, timeout: float | None = None) -> Saga:
         """Return the saga once it is completed, compensated or failed.

@@ -16,6 +16,7 @@ from saga_orchestrator.core.plan import Plan, compile_plan
 from saga_orchestrator.errors import ConfigurationError, DefinitionError, PayloadError
 from saga_orchestrator.runtime.registry import Registry, checked_list
 
+TEXT_CHARS_MAX = 500
 PLANS_MAX = 200
 """Definitions whose plans are kept; one that is made anew each time is not."""
 
@@ -127,6 +128,18 @@ def saga_started(
     )
 
 
+def checked_text(text: object, field: str, chars_max: int = TEXT_CHARS_MAX) -> str:
+    """Return a text that a store can keep.
+
+    Raises:
+        PayloadError: names the field and the fix.
+    """
+    if not isinstance(text, str) or not text.strip() or len(text) > chars_max:
+        raise PayloadError(field, f"must be 1 to {chars_max} characters of text")
+    encode(text, field)
+    return text
+
+
 def _checked_context(context: object) -> dict[str, Any]:
     if not isinstance(context, Mapping):
         kind = type(context).__name__
@@ -140,9 +153,4 @@ def _checked_context(context: object) -> dict[str, Any]:
 
 
 def _checked_key(key: object) -> str | None:
-    if key is None:
-        return None
-    if not isinstance(key, str) or not 1 <= len(key) <= KEY_CHARS_MAX:
-        raise PayloadError("key", f"must be 1 to {KEY_CHARS_MAX} characters of text")
-    encode(key, "key")
-    return key
+    return None if key is None else checked_text(key, "key", KEY_CHARS_MAX)

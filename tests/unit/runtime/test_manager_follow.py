@@ -14,7 +14,7 @@ from saga_orchestrator import (
     TransitionRefused,
 )
 from saga_orchestrator.core.decision import HistoryKind
-from saga_orchestrator.errors import SagaError, StoreUnavailableError
+from saga_orchestrator.errors import PayloadError, SagaError, StoreUnavailableError
 from saga_orchestrator.testing.virtual_time import LoopClock
 from tests.unit.runtime.stage import (
     Service,
@@ -267,3 +267,17 @@ async def test_a_saga_tells_what_is_done_and_what_comes_next():
         gate.set()
         saga = await manager.wait(saga.id)
         assert saga.completed_steps == ("r", "x", "y")
+
+
+@virtual
+@pytest.mark.parametrize("field", ["reason", "principal"])
+@pytest.mark.parametrize("text", ["", " ", "a\0b", "\ud800", "x" * 501, None])
+async def test_who_undoes_a_saga_says_why_in_words_that_can_be_kept(field, text):
+    """The field is named, and the saga stays as it was."""
+    service = Service()
+    async with open_manager(service.handlers) as manager:
+        saga = await manager.wait((await manager.start("s", service.chain("a"))).id)
+        given = {"reason": "asked", "principal": "ann", field: text}
+        with pytest.raises(PayloadError, match=field):
+            await manager.compensate(saga.id, force=True, **given)
+        assert (await manager.get(saga.id)).is_completed

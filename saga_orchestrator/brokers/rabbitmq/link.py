@@ -188,11 +188,16 @@ class Link:
         url = URL(self._url)
         if "heartbeat" not in url.query:  # the user's own wins
             url = url.update_query(heartbeat=self._timing.heartbeat)
-        return await aio_pika.connect(
-            url,
-            timeout=self._timing.call,
-            client_properties={"connection_name": f"saga {self._name}"},
+        connection = aio_pika.Connection(
+            url, client_properties={"connection_name": f"saga {self._name}"}
         )
+        try:
+            await connection.connect(timeout=self._timing.call)
+        except BaseException:
+            # Left open, its destructor would close it, in whatever loop runs then.
+            await connection.close()
+            raise
+        return connection
 
     def _on_close(
         self, connection: object, _error: BaseException | None = None

@@ -1,4 +1,4 @@
-"""`saga demo`: order-like sagas, injected faults and a kill; then it is judged."""
+"""`saga demo`: sagas of a scenario, injected faults and a kill; then it is judged."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saga_orchestrator.cli.demo_screen import screen
+from saga_orchestrator.cli.demo_screen import banner, counted, screen
 from saga_orchestrator.cli.exits import Exit
 from saga_orchestrator.cli.options import BrokerOption, JsonOption, StoreOption
 from saga_orchestrator.cli.secrets import masked
 from saga_orchestrator.cli.terminal import (
-    ALARM,
     DONE,
     NOT_DONE,
     UNDONE,
@@ -31,6 +30,7 @@ from saga_orchestrator.cli.terminal import (
     note,
 )
 from saga_orchestrator.cli.timeline import timeline
+from saga_orchestrator.demo.scenarios import SCENARIOS, Scenario
 
 if TYPE_CHECKING:
     from saga_orchestrator.demo.driver import Outcome
@@ -43,6 +43,10 @@ PROBLEMS_SHOWN = 5
 
 def demo(
     *,
+    scenario: Annotated[
+        str,
+        typer.Option("--scenario", metavar="NAME", help=f"{', '.join(SCENARIOS)}."),
+    ] = next(iter(SCENARIOS)),
     sagas: Annotated[
         int, typer.Option("--sagas", metavar="N", min=1, help="How many to run.")
     ] = 300,
@@ -76,10 +80,10 @@ def demo(
         ),
     ] = False,
 ) -> None:
-    """Run orders with injected faults, kill a process half-way, check the result.
+    """Run sagas with injected faults, kill a process half-way, check the result.
 
     Services raise, refuse and time out; messages come twice, late and in another
-    order. When half the orders have ended, the orchestrator (and a worker, if
+    order. When half the sagas have ended, the orchestrator (and a worker, if
     there are any) gets SIGKILL, and is started again. Every effect is kept in a
     database of its own, and the checks hold it against what the sagas say.
 
@@ -99,6 +103,7 @@ def demo(
     logging.configure("error")
     with _folder(keep=keep) as folder:
         plan = Plan(
+            scenario=_scenario(scenario),
             sagas=sagas,
             seed=seed,
             store=store or f"sqlite:///{folder / 'saga.db'}",
@@ -119,6 +124,14 @@ def demo(
     raise typer.Exit(Exit.OK if outcome.report.ok else Exit.FAILURE)
 
 
+def _scenario(name: str) -> Scenario:
+    if name not in SCENARIOS:
+        raise typer.BadParameter(
+            f"--scenario: {name!r} is none of {', '.join(SCENARIOS)}"
+        )
+    return SCENARIOS[name]
+
+
 @contextlib.contextmanager
 def _folder(*, keep: bool) -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix="saga-demo-"))
@@ -132,7 +145,7 @@ def _folder(*, keep: bool) -> Iterator[Path]:
 def _run(plan: Plan, folder: Path) -> Outcome:
     plan.check()
     with screen(plan.sagas) as watcher:
-        for line in _banner(plan):
+        for line in banner(plan):
             watcher.event(line)
         return asyncio.run(_run_until_signal(plan, folder, watcher))
 
@@ -157,18 +170,6 @@ async def _run_until_signal(plan: Plan, folder: Path, watcher: Watcher) -> Outco
         if terminated.is_set():
             raise typer.Exit(Exit.TERMINATED) from None
         raise
-
-
-def _banner(plan: Plan) -> Iterator[str]:
-    yield f"saga demo: {_counted(plan.sagas, 'order')}, seed {plan.seed}"
-    yield "  create, reserve, charge, ship, notify; what was done is undone in reverse"
-    parts = [_counted(plan.orchestrators, "orchestrator")]
-    if plan.workers:
-        parts.append(_counted(plan.workers, "worker"))
-    broker = masked(plan.broker) if plan.has_server_broker else "in the process"
-    yield f"  {', '.join(parts)}; store {masked(plan.store)}; broker {broker}"
-    if not plan.with_barrier:
-        yield f"{ALARM} without the barrier: effects will happen twice"
 
 
 def _told(outcome: Outcome) -> Iterator[str]:
@@ -196,17 +197,18 @@ def _told(outcome: Outcome) -> Iterator[str]:
 
 def _sums(report: Report) -> Iterator[str]:
     yield (
-        f"{_counted(report.sagas, 'order')}: {DONE} {report.completed} completed, "
-        f"{UNDONE} {report.compensated} undone, {NOT_DONE} {report.failed} failed"
+        f"{counted(report.sagas, report.scenario)}: "
+        f"{DONE} {report.completed} completed, {UNDONE} {report.compensated} undone, "
+        f"{NOT_DONE} {report.failed} failed"
     )
     yield (
-        f"{_counted(report.failed_attempts, 'run')} of handlers failed; "
-        f"{_counted(report.ignored_answers, 'answer')} came twice or late, "
+        f"{counted(report.failed_attempts, 'run')} of handlers failed; "
+        f"{counted(report.ignored_answers, 'answer')} came twice or late, "
         "without consequence"
     )
     yield (
         f"{' and '.join(report.killed) or 'nobody'} killed: "
-        f"{_counted(report.resumed, 'live saga')} resumed, {report.lost} lost"
+        f"{counted(report.resumed, 'live saga')} resumed, {report.lost} lost"
     )
     yield (
         f"{report.sagas_per_second:.0f} sagas/s over {report.seconds:.1f} s, the kill "
@@ -215,23 +217,24 @@ def _sums(report: Report) -> Iterator[str]:
 
 
 def _found(check: Check) -> str:
-    looked_at = _counted(check.checked, check.noun)
+    looked_at = counted(check.checked, check.noun)
     if check.holds:
         return looked_at
-    return f"{looked_at}, {_counted(len(check.problems), 'problem')}"
+    return f"{looked_at}, {counted(len(check.problems), 'problem')}"
 
 
 def _next(plan: Plan, outcome: Outcome, *, kept: bool) -> Iterator[str]:
     """Yield the command to try next; it works as it stands, passwords aside."""
     program = _program()
+    demo = f"{program} demo --scenario {plan.scenario.name}"
     yield ""
     if not outcome.report.ok:
-        yield f"next: {program} demo --sagas {plan.sagas} --seed {plan.seed} --keep"
+        yield f"next: {demo} --sagas {plan.sagas} --seed {plan.seed} --keep"
     elif kept and outcome.example is not None:
         option = shlex.quote(masked(plan.store))
         yield f"next: {program} get {outcome.example.saga.id} --store {option}"
     else:
-        yield f"next: {program} demo --keep  # then look at the sagas: list, get, watch"
+        yield f"next: {demo} --keep  # then look at the sagas: list, get, watch"
 
 
 def _program() -> str:
@@ -240,7 +243,3 @@ def _program() -> str:
         return "saga"
     beside = Path(sys.executable).with_name("saga")
     return shlex.quote(min(os.path.relpath(beside), str(beside), key=len))
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from saga_orchestrator.cli.terminal import DONE, NOT_DONE, TOLD, UNDONE, encodable, note
+from saga_orchestrator.cli.secrets import masked
+from saga_orchestrator.cli.terminal import (
+    ALARM,
+    DONE,
+    NOT_DONE,
+    TOLD,
+    UNDONE,
+    encodable,
+    note,
+)
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
     from saga_orchestrator.demo.load import Progress, Watcher
+    from saga_orchestrator.demo.plan import Plan
+    from saga_orchestrator.demo.scenarios import Scenario
 
 PLAIN_LINES = 4
 """Lines of progress where stderr is no terminal."""
@@ -24,6 +36,35 @@ _KINDS = (
     ("undone", UNDONE, "yellow"),
     ("failed", NOT_DONE, "red"),
 )
+
+
+def banner(plan: Plan) -> Iterator[str]:
+    """Yield what a run is going to be."""
+    scenario = plan.scenario
+    yield f"saga demo: {counted(plan.sagas, scenario.name)}, seed {plan.seed}"
+    yield f"  {_course(scenario)}"
+    how = "all at once" if scenario.parallel_compensation else "in reverse"
+    yield f"  what was done is undone {how}"
+    parts = [counted(plan.orchestrators, "orchestrator")]
+    if plan.workers:
+        parts.append(counted(plan.workers, "worker"))
+    broker = masked(plan.broker) if plan.has_server_broker else "in the process"
+    yield f"  {', '.join(parts)}; store {masked(plan.store)}; broker {broker}"
+    if not plan.with_barrier:
+        yield f"{ALARM} without the barrier: effects will happen twice"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun, of one or of many."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _course(scenario: Scenario) -> str:
+    """Return the steps in their turn; those that run together are joined by ``+``."""
+    if scenario.is_sequence:
+        return ", ".join(step.name for step in scenario.steps)
+    turns = itertools.groupby(scenario.steps, key=lambda step: step.depends_on)
+    return ", ".join(" + ".join(step.name for step in turn) for _, turn in turns)
 
 
 @contextlib.contextmanager

@@ -23,7 +23,9 @@ from saga_orchestrator.bootstrap import open_worker
 from saga_orchestrator.brokers.memory import MemoryBroker
 from saga_orchestrator.demo.effects import Effects
 from saga_orchestrator.demo.faults import SeededBrokerFaults
-from saga_orchestrator.demo.scenario import Shop, topology_of
+from saga_orchestrator.demo.names import topology_of
+from saga_orchestrator.demo.scenarios import SCENARIOS
+from saga_orchestrator.demo.services import Services
 from saga_orchestrator.participant.handlers import Handlers
 from saga_orchestrator.ports.broker import Broker
 from saga_orchestrator.ports.clock import SystemClock
@@ -44,6 +46,7 @@ class Task:
 
     Attributes:
         role: an orchestrator has the engine, a worker only handlers.
+        scenario: the name of what is run.
         run: the run's name.
         seed: decides what goes wrong.
         life: counts the restarts of this child.
@@ -55,6 +58,7 @@ class Task:
     """
 
     role: Role
+    scenario: str
     run: str
     seed: int
     life: int
@@ -74,21 +78,22 @@ async def serve(task: Task) -> None:
     over = asyncio.Event()
     _watch_stdin(asyncio.get_running_loop(), over)
     effects = Effects(Path(task.effects), with_barrier=task.with_barrier)
-    shop = Shop(task.run, task.seed, effects, SystemClock())
+    scenario = SCENARIOS[task.scenario]
+    services = Services(scenario, task.run, task.seed, effects, SystemClock())
     async with AsyncExitStack() as opened:
         opened.callback(effects.close)
         if task.role == "worker":
-            await _open_worker(task, shop.handlers(), opened)
+            await _open_worker(task, services.handlers(), opened)
         else:
-            services = [shop.handlers()] if task.with_handlers else []
-            await _open_orchestrator(task, services, opened)
+            handlers = [services.handlers()] if task.with_handlers else []
+            await _open_orchestrator(task, handlers, opened)
         sys.stdout.buffer.write(READY)
         sys.stdout.buffer.flush()
         await over.wait()
 
 
 async def _open_orchestrator(
-    task: Task, services: list[Handlers], opened: AsyncExitStack
+    task: Task, handlers: list[Handlers], opened: AsyncExitStack
 ) -> None:
     broker: str | Broker = task.broker
     if task.broker.startswith("memory:"):
@@ -101,7 +106,7 @@ async def _open_orchestrator(
         Manager.open(
             store=task.store,
             broker=broker,
-            handlers=services,
+            handlers=handlers,
             engine=True,
             topology=topology_of(task.run),
             migrate=False,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +27,11 @@ CREATE TABLE IF NOT EXISTS effects (
     saga_id   TEXT NOT NULL,
     step      TEXT NOT NULL,
     direction TEXT NOT NULL,
-    cents     INTEGER NOT NULL
+    amount    INTEGER NOT NULL
 )
 """
-_APPEND = "INSERT INTO effects (saga_id, step, direction, cents) VALUES (?, ?, ?, ?)"
-_READ = "SELECT number, saga_id, step, direction, cents FROM effects ORDER BY number"
+_APPEND = "INSERT INTO effects (saga_id, step, direction, amount) VALUES (?, ?, ?, ?)"
+_READ = "SELECT number, saga_id, step, direction, amount FROM effects ORDER BY number"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +43,14 @@ class Effect:
         saga_id: for which saga.
         step: by which step.
         direction: done, or undone.
-        cents: how much money it is about.
+        amount: how much it is about: cents, or things.
     """
 
     number: int
     saga_id: str
     step: str
     direction: Direction
-    cents: int
+    amount: int
 
 
 class Effects:
@@ -72,8 +72,12 @@ class Effects:
         self._db: sqlite3.Connection | None = None
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="demo-effects")
 
-    async def append(self, ctx: StepContext, cents: int) -> Json:
+    async def append(self, ctx: StepContext, change: Mapping[str, int]) -> Json:
         """Have an effect: once per saga, step and direction, with the barrier.
+
+        Args:
+            ctx: the running handler's.
+            change: its ``amount``, and what else to answer.
 
         Returns:
             The effect's output: of the first run, where this is another one.
@@ -81,7 +85,7 @@ class Effects:
         Atomic: one transaction with the barrier's row.
         """
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._append, ctx, cents)
+        return await loop.run_in_executor(self._thread, self._append, ctx, change)
 
     def close(self) -> None:
         """Wait for the transaction that runs, then close the file."""
@@ -90,11 +94,11 @@ class Effects:
         if self._barrier is not None:
             self._barrier.close()
 
-    def _append(self, ctx: StepContext, cents: int) -> Json:
+    def _append(self, ctx: StepContext, change: Mapping[str, int]) -> Json:
         db = self._connection()
         db.execute("BEGIN IMMEDIATE")
         try:
-            output = self._claim_and_append(db, ctx, cents)
+            output = self._claim_and_append(db, ctx, change)
             db.commit()
         except BaseException:
             db.rollback()
@@ -102,15 +106,15 @@ class Effects:
         return output
 
     def _claim_and_append(
-        self, db: sqlite3.Connection, ctx: StepContext, cents: int
+        self, db: sqlite3.Connection, ctx: StepContext, change: Mapping[str, int]
     ) -> Json:
         claim = Claim(is_new=True)
         if self._barrier is not None:
             claim = self._barrier.claim(db, ctx)
         if not claim.is_new:
             return claim.output
-        row = (ctx.saga_id, ctx.step, str(ctx.direction), cents)
-        output: Json = {"number": db.execute(_APPEND, row).lastrowid, "cents": cents}
+        row = (ctx.saga_id, ctx.step, str(ctx.direction), change["amount"])
+        output: Json = {"number": db.execute(_APPEND, row).lastrowid, **change}
         if self._barrier is not None:
             self._barrier.record(db, ctx, output)
         return output
@@ -140,8 +144,8 @@ def read_effects(path: Path) -> list[Effect]:
     with _connection(path) as db:
         rows = db.execute(_READ).fetchall()
     return [
-        Effect(number, saga_id, step, Direction(direction), cents)
-        for number, saga_id, step, direction, cents in rows
+        Effect(number, saga_id, step, Direction(direction), amount)
+        for number, saga_id, step, direction, amount in rows
     ]
 
 

@@ -1,6 +1,6 @@
 """What goes wrong in a demo: decided by the seed, so that it can be repeated.
 
-An attempt's fate depends on the seed, the order's number, the step, the
+An attempt's fate depends on the seed, the saga's number, the step, the
 direction and the attempt: not on time, process or saga id.
 """
 
@@ -47,12 +47,6 @@ _SHARES: dict[Direction, dict[Fate, float]] = {
     },
 }
 
-_REFUSED_SHARES = {
-    "reserve_inventory": 0.04,
-    "charge_payment": 0.12,
-    "ship_order": 0.06,
-}
-
 
 def chance(*parts: object) -> float:
     """Return a number in [0, 1) that depends on the parts alone."""
@@ -61,16 +55,21 @@ def chance(*parts: object) -> float:
     return int.from_bytes(digest) / 2**64
 
 
-def is_refused(seed: int, order: int, step: str) -> bool:
-    """Tell whether a service says a definite no to an order, at every attempt."""
-    return chance(seed, order, step, "refused") < _REFUSED_SHARES.get(step, 0)
+def is_refused(seed: int, number: int, step: str, share: float) -> bool:
+    """Tell whether a service says a definite no to a saga, at every attempt."""
+    return chance(seed, number, step, "refused") < share
+
+
+def is_unanswered(seed: int, number: int, step: str, share: float) -> bool:
+    """Tell whether all answers of a saga's action are lost."""
+    return chance(seed, number, step, "unanswered") < share
 
 
 def fate_of(
-    seed: int, order: int, step: str, direction: Direction, attempt: int
+    seed: int, number: int, step: str, direction: Direction, attempt: int
 ) -> Fate:
     """Return how an attempt goes."""
-    mark = chance(seed, order, step, direction, attempt)
+    mark = chance(seed, number, step, direction, attempt)
     for fate, share in _SHARES[direction].items():
         if mark < share:
             return fate

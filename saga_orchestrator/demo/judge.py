@@ -1,7 +1,7 @@
 """The judge: holds what happened to what was promised. Pure.
 
-It knows the effects, an account that the engine never sees, and what any user
-can read: the sagas' records. The letters are those of the project's
+It knows the scenario, the effects, an account that the engine never sees, and
+what any user can read: the sagas' records. The letters are those of the project's
 invariants: S6 the order of undo, S9 effects, L1 an end, L2 a reason to wake.
 """
 
@@ -11,17 +11,30 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from saga_orchestrator.core.decision import HistoryKind
-from saga_orchestrator.core.states import ENDED, Direction, SagaState, StepState
+from saga_orchestrator.core.definition import Step
+from saga_orchestrator.core.saga import StepStatus
+from saga_orchestrator.core.states import (
+    ENDED,
+    Direction,
+    Outcome,
+    SagaState,
+    StepState,
+)
 from saga_orchestrator.demo.effects import Effect
 from saga_orchestrator.demo.report import Check, Verdict
-from saga_orchestrator.demo.scenario import CHARGE, SHIP
+from saga_orchestrator.demo.scenarios import Balance, Scenario
+from saga_orchestrator.demo.undo_order import undo_order
 from saga_orchestrator.ports.store import SagaRecord
-
-_UNDONE = frozenset({HistoryKind.STEP_SUCCEEDED, HistoryKind.STEP_SKIPPED})
 
 Books = Mapping[str, Sequence[Effect]]
 """Each saga's effects, in the order of their commits."""
+
+Happened = tuple[Direction, ...]
+"""What happened of one step, in order."""
+
+NOTHING: Happened = ()
+DONE: Happened = (Direction.ACTION,)
+UNDONE: Happened = (Direction.ACTION, Direction.COMPENSATION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +55,8 @@ class Evidence:
     live_at_kill: Mapping[str, SagaRecord]
 
 
-def judge(evidence: Evidence) -> Verdict:
-    """Return the verdict."""
+def judge(scenario: Scenario, evidence: Evidence) -> Verdict:
+    """Return the verdict on a run of a scenario."""
     books: dict[str, list[Effect]] = {
         saga_id: [] for saga_id in evidence.started.values()
     }
@@ -53,9 +66,9 @@ def judge(evidence: Evidence) -> Verdict:
         _endings(evidence),
         _single_effects(evidence.effects),
         (
-            _charges(books),
-            _agreement(evidence, books),
-            _undo_order(evidence, books),
+            _balance(scenario.balance, books),
+            _agreement(scenario, evidence, books),
+            undo_order(scenario, evidence.records, books),
             _reasons_to_wake(evidence),
         ),
     )
@@ -88,37 +101,33 @@ def _single_effects(effects: Sequence[Effect]) -> Check:
     return Check("no effect is applied twice", len(effects), "effect", tuple(problems))
 
 
-def _charges(books: Books) -> Check:
-    """S9: the conserved quantity is the money."""
+def _balance(balance: Balance, books: Books) -> Check:
+    """S9: what is conserved, by the effects alone."""
     problems = []
-    charges = 0
+    made = 0
     for saga_id, effects in books.items():
-        charges += sum(
-            e.step == CHARGE and e.direction is Direction.ACTION for e in effects
+        made += sum(
+            e.step == balance.steps[0] and e.direction is Direction.ACTION
+            for e in effects
         )
-        charged, shipped = (_cents(effects, step) for step in (CHARGE, SHIP))
-        if charged != shipped:
-            problems.append(
-                f"saga {saga_id}: {charged} cents are charged and not refunded, "
-                f"goods for {shipped} are shipped"
-            )
-    return Check(
-        "every charge is shipped or refunded", charges, "charge", tuple(problems)
-    )
+        standing = {step: _standing(effects, step) for step in balance.steps}
+        if len(set(standing.values())) > 1:
+            amounts = ", ".join(f"{step} {amount}" for step, amount in standing.items())
+            problems.append(f"saga {saga_id}: done less undone: {amounts}")
+    return Check(balance.rule, made, balance.noun, tuple(problems))
 
 
-def _agreement(evidence: Evidence, books: Books) -> Check:
-    """S9: a completed step has happened, an undone one stands no more."""
+def _agreement(scenario: Scenario, evidence: Evidence, books: Books) -> Check:
+    """S9: completed steps happened once; what was undone or refused stands no more."""
     problems = [
         f"saga {saga_id}: it is not of this run, but had effects"
         for saga_id in books
         if saga_id not in evidence.records and books[saga_id]
     ]
     for saga_id, record in evidence.records.items():
-        net = Counter[str]()
-        for effect in books.get(saga_id, ()):
-            net[effect.step] += 1 if effect.direction is Direction.ACTION else -1
-        problems.extend(f"saga {saga_id}: {text}" for text in _steps(record, net))
+        effects = books.get(saga_id, ())
+        found = _contradictions(scenario.steps, record, effects)
+        problems.extend(f"saga {saga_id}: {text}" for text in found)
     return Check(
         "what happened is what the sagas say",
         len(evidence.records),
@@ -127,58 +136,43 @@ def _agreement(evidence: Evidence, books: Books) -> Check:
     )
 
 
-def _steps(record: SagaRecord, net: Mapping[str, int]) -> Iterator[str]:
+def _contradictions(
+    steps: Sequence[Step], record: SagaRecord, effects: Sequence[Effect]
+) -> Iterator[str]:
     saga = record.saga
-    for step, status in zip(saga.plan.steps, saga.steps, strict=True):
-        stands = net.get(step.name, 0)
-        done = status.state is StepState.COMPLETED
-        if stands != done and (done or step.compensation):
-            yield f"{step.name} is {status.state}; done less undone is {stands}"
-        if done and step.compensation and saga.state is SagaState.COMPENSATED:
+    for step in steps:
+        status = saga.status(step.name)
+        happened = tuple(e.direction for e in effects if e.step == step.name)
+        if happened not in _allowed(status):
+            yield (
+                f"{step.name} is {status.state}, its outcome {status.outcome}; "
+                f"what happened: {', '.join(happened) or 'nothing'}"
+            )
+        if saga.is_compensated and step.compensation and _may_stand(status):
             yield f"{step.name} is not undone, though the saga is compensated"
-        if saga.state is SagaState.COMPLETED and not done:
+        if saga.is_completed and status.state is not StepState.COMPLETED:
             yield f"{step.name} is {status.state}, though the saga completed"
 
 
-def _undo_order(evidence: Evidence, books: Books) -> Check:
-    """S6, twice: as the histories tell it, and as it happened."""
-    problems = []
-    undone = 0
-    for saga_id, record in evidence.records.items():
-        number = record.saga.plan.number
-        happened = [
-            number[e.step]
-            for e in books.get(saga_id, ())
-            if e.direction is Direction.COMPENSATION
-        ]
-        undone += bool(happened)
-        if happened != sorted(happened, reverse=True):
-            problems.append(f"saga {saga_id}: effects were undone out of order")
-        problems.extend(f"saga {saga_id}: {text}" for text in _told_order(record))
-    return Check(
-        "steps are undone in reverse order", undone, "undone saga", tuple(problems)
-    )
+def _allowed(status: StepStatus) -> set[Happened]:
+    """Return what may have happened of a step, if the saga says the truth."""
+    if status.state is StepState.COMPLETED:
+        return {DONE}
+    if status.outcome is Outcome.REFUSED or status.state in (
+        StepState.PENDING,
+        StepState.SKIPPED,
+    ):
+        return {NOTHING}
+    if status.state is StepState.COMPENSATED:
+        known = status.outcome is Outcome.SUCCEEDED
+        return {UNDONE} if known else {NOTHING, UNDONE}
+    if status.state is StepState.COMPENSATING:
+        return {NOTHING, DONE, UNDONE}
+    return {NOTHING, DONE}  # nobody knows
 
 
-def _told_order(record: SagaRecord) -> Iterator[str]:
-    """Find undos sent before a later step's undo was through, or actions after."""
-    number = record.saga.plan.number
-    sent: list[str] = []
-    done: set[str] = set()
-    for entry in record.history:
-        if entry.direction is Direction.COMPENSATION and entry.kind in _UNDONE:
-            done.add(entry.step or "")
-        for dispatch in entry.sent:
-            step = dispatch.fence.step
-            if dispatch.fence.direction is Direction.ACTION:
-                if sent:
-                    yield f"{step} was sent after the undo had begun"
-            elif step not in sent:
-                if any(number[other] < number[step] for other in sent):
-                    yield f"{step} was undone after a step before it"
-                if not done.issuperset(sent):
-                    yield f"{step} was undone while another undo was open"
-                sent.append(step)
+def _may_stand(status: StepStatus) -> bool:
+    return DONE in _allowed(status)
 
 
 def _reasons_to_wake(evidence: Evidence) -> Check:
@@ -199,10 +193,10 @@ def _reasons_to_wake(evidence: Evidence) -> Check:
     )
 
 
-def _cents(effects: Sequence[Effect], step: str) -> int:
+def _standing(effects: Sequence[Effect], step: str) -> int:
     """Return what of a step's amounts stands."""
     return sum(
-        e.cents if e.direction is Direction.ACTION else -e.cents
+        e.amount if e.direction is Direction.ACTION else -e.amount
         for e in effects
         if e.step == step
     )

@@ -10,13 +10,8 @@ from typing import Protocol
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.saga import Saga
 from saga_orchestrator.core.states import ACTIVE, SagaState
+from saga_orchestrator.demo.names import key_of, saga_name
 from saga_orchestrator.demo.plan import Plan
-from saga_orchestrator.demo.scenario import (
-    SAGA_NAME,
-    context_of,
-    definition_of,
-    key_of,
-)
 from saga_orchestrator.errors import StoreError
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import SagaFilter
@@ -69,7 +64,7 @@ class Load:
         self.started: dict[str, SagaId] = {}
         self.started_at: dict[SagaId, dt.datetime] = {}
         self._manager = manager
-        self._definition = definition_of(run)
+        self._definition = plan.scenario.definition(run)
         self._plan = plan
         self._run = run
         self._clock = clock
@@ -99,7 +94,7 @@ class Load:
         open_count = len(self.started) - self.rested
         first = len(self.started)
         last = min(first + self._plan.in_flight - open_count, self._plan.sagas)
-        await asyncio.gather(*(self._start(order) for order in range(first, last)))
+        await asyncio.gather(*(self._start(number) for number in range(first, last)))
         rested = await self._look()
         if rested or last > first:
             self._moved_at = self._clock.monotonic()
@@ -108,15 +103,16 @@ class Load:
     async def live(self) -> list[Saga]:
         """Return the sagas of this run that have not ended, from the store."""
         ours = self.started_at
-        which = SagaFilter(ACTIVE, name=SAGA_NAME, limit=max(len(ours), 1))
+        name = saga_name(self._plan.scenario.name)
+        which = SagaFilter(ACTIVE, name=name, limit=max(len(ours), 1))
         # Newest first, so those of earlier runs, if any, are cut off.
         return [s for s in await self._manager.store.find(which) if s.id in ours]
 
-    async def _start(self, order: int) -> None:
+    async def _start(self, number: int) -> None:
         """Start one saga; with its key that is safe to repeat."""
-        key = key_of(self._run, order)
+        key = key_of(self._run, number)
         called_at = self._clock.now() + self._ahead
-        context = context_of(self._plan.seed, order)
+        context = self._plan.scenario.context_of(self._plan.seed, number)
         while True:
             try:
                 saga = await self._manager.start(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from saga_orchestrator.demo.scenarios import Scenario
 from saga_orchestrator.errors import ConfigurationError
 
 IN_FLIGHT_MAX = 48
@@ -14,6 +15,7 @@ class Plan:
     """What a demo is to be.
 
     Attributes:
+        scenario: what is run.
         sagas: how many are started.
         seed: decides what goes wrong.
         store: a URL; not ``memory://``, for processes share it.
@@ -23,6 +25,7 @@ class Plan:
         with_barrier: False shows that the checks can fail.
     """
 
+    scenario: Scenario
     sagas: int
     seed: int
     store: str

@@ -145,6 +145,7 @@ def fleet_of(plan: Plan, run: str, folder: Path, effects: Path) -> Fleet:
     def children(role: Role, count: int) -> list[Child]:
         task = Task(
             role=role,
+            scenario=plan.scenario.name,
             run=run,
             seed=plan.seed,
             life=0,

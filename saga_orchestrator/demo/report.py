@@ -75,6 +75,7 @@ class Report:
     """A run in numbers; the fields are those of the JSON.
 
     Attributes:
+        scenario: the name of what was run.
         run: the run's name; its keys and queues have it.
         seed: decides the faults.
         store: the store's URL, without its password.
@@ -100,6 +101,7 @@ class Report:
         checks: the judge's, one by one.
     """
 
+    scenario: str
     run: str
     seed: int
     store: str

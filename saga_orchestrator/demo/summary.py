@@ -46,11 +46,12 @@ def summarise(
         started_at: when each saga's start was called, by the store's clock.
         kill: who was killed.
     """
-    verdict = judge(evidence)
+    verdict = judge(plan.scenario, evidence)
     records = evidence.records
     states = Counter(record.saga.state for record in records.values())
     seconds, latencies = _times(records, started_at)
     return Report(
+        scenario=plan.scenario.name,
         run=run,
         seed=plan.seed,
         store=without_login(plan.store),

@@ -9,10 +9,11 @@ import os
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from tests.e2e.demo_runs import command, environment, passed, run_demo
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -22,12 +23,6 @@ if TYPE_CHECKING:
     from tests.support.rabbitmq import RabbitServer
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-
-NUMBERS = {
-    *("sagas", "completed", "compensated", "failed", "resumed", "lost"),
-    *("duplicate_effects", "violations"),
-    *("sagas_per_second", "p50_ms", "p99_ms"),
-}
 
 
 class Servers(NamedTuple):
@@ -44,42 +39,9 @@ def servers(postgres_url: str, rabbit_url: str, rabbit_server: RabbitServer) -> 
     return Servers(postgres_url, rabbit_url, rabbit_server)
 
 
-def _command(*options: str) -> list[str]:
-    return [sys.executable, "-m", "saga_orchestrator", "demo", *options]
-
-
-def _environment(folder: Path) -> dict[str, str]:
-    return {**os.environ, "TMPDIR": str(folder)}
-
-
-def _demo(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        _command(*options),
-        cwd=folder,
-        env=_environment(folder),
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
-    )
-
-
-def _passed(done: subprocess.CompletedProcess[str], sagas: int) -> dict[str, Any]:
-    """Return the report of a run that held every promise."""
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    report: dict[str, Any] = json.loads(done.stdout)
-    assert report.keys() >= NUMBERS
-    assert report["sagas"] == sagas == report["completed"] + report["compensated"]
-    assert report["lost"] == report["duplicate_effects"] == report["violations"] == 0
-    assert report["compensated"] > 0
-    assert report["resumed"] > 0
-    assert all(check["checked"] for check in report["checks"])
-    return report
-
-
 def test_embedded(tmp_path: Path) -> None:
     """Without any server it passes, and removes its folder."""
-    report = _passed(_demo(tmp_path, "--sagas", "100", "--json"), 100)
+    report = passed(run_demo(tmp_path, "--sagas", "100", "--json"), 100)
     assert report["sagas_per_second"] > 0
     assert 0 < report["p50_ms"] <= report["p99_ms"]
     assert report["killed"] == ["orchestrator 1"]
@@ -88,7 +50,7 @@ def test_embedded(tmp_path: Path) -> None:
 
 def test_for_people(tmp_path: Path) -> None:
     """The text has a timeline, each check, and the next command; stderr the rest."""
-    done = _demo(tmp_path, "--sagas", "60", "--keep")
+    done = run_demo(tmp_path, "--sagas", "60", "--keep")
     assert done.returncode == 0, done.stderr
     for part in (
         "60 orders:",
@@ -108,9 +70,9 @@ def test_on_a_terminal(tmp_path: Path) -> None:
     """A terminal gets bars, and stdout stays the result's."""
     ours, theirs = os.openpty()
     with subprocess.Popen(
-        _command("--sagas", "40", "--json"),
+        command("--sagas", "40", "--json"),
         cwd=tmp_path,
-        env={**_environment(tmp_path), "TERM": "xterm-256color", "COLUMNS": "100"},
+        env={**environment(tmp_path), "TERM": "xterm-256color", "COLUMNS": "100"},
         stdout=subprocess.PIPE,
         stderr=theirs,
         text=True,
@@ -125,7 +87,7 @@ def test_on_a_terminal(tmp_path: Path) -> None:
 
 def test_the_next_command_works(tmp_path: Path) -> None:
     """What is proposed in the end can be typed as it stands."""
-    done = _demo(tmp_path, "--sagas", "20", "--keep")
+    done = run_demo(tmp_path, "--sagas", "20", "--keep")
     proposed = done.stdout.rpartition("next: ")[2].split()
     shown = subprocess.run(
         [sys.executable, "-m", "saga_orchestrator", *proposed[1:]],
@@ -140,7 +102,7 @@ def test_the_next_command_works(tmp_path: Path) -> None:
 
 def test_the_check_can_fail(tmp_path: Path) -> None:
     """Without the barrier's claim effects happen twice, and the demo says so."""
-    done = _demo(tmp_path, "--sagas", "100", "--without-barrier", "--json")
+    done = run_demo(tmp_path, "--sagas", "100", "--without-barrier", "--json")
     assert done.returncode == 1, done.stderr
     report = json.loads(done.stdout)
     assert report["duplicate_effects"] > 0
@@ -156,7 +118,7 @@ def test_what_cannot_work_is_a_usage_error(
     tmp_path: Path, options: tuple[str, ...]
 ) -> None:
     """Parts that cannot share what they need are refused before anything runs."""
-    done = _demo(tmp_path, *options)
+    done = run_demo(tmp_path, *options)
     assert done.returncode == 2
     assert done.stdout == ""
     assert list(tmp_path.iterdir()) == []
@@ -166,9 +128,9 @@ def test_what_cannot_work_is_a_usage_error(
 def test_no_orphans(tmp_path: Path, how: signal.Signals) -> None:
     """However the parent ends, its children end too."""
     parent = subprocess.Popen(
-        _command("--sagas", "5000"),
+        command("--sagas", "5000"),
         cwd=tmp_path,
-        env=_environment(tmp_path),
+        env=environment(tmp_path),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -203,8 +165,8 @@ def test_on_servers(
 ) -> None:
     """On PostgreSQL and RabbitMQ too, and it takes its queues along."""
     urls = ("--store", servers.store, "--broker", servers.broker)
-    done = _demo(tmp_path, "--sagas", "100", *urls, *options, "--json")
-    assert _passed(done, 100)["killed"] == killed
+    done = run_demo(tmp_path, "--sagas", "100", *urls, *options, "--json")
+    assert passed(done, 100)["killed"] == killed
     assert servers.rabbit.queues(servers.broker) == []
 
 
@@ -212,7 +174,7 @@ def test_twice_on_one_store(tmp_path: Path, postgres_url: str) -> None:
     """Older sagas in the store do not count; the broker may be in the process."""
     options = ("--sagas", "30", "--store", postgres_url, "--json")
     for _ in "ab":
-        _passed(_demo(tmp_path, *options), 30)
+        passed(run_demo(tmp_path, *options), 30)
 
 
 def _all_of(terminal: int) -> str:

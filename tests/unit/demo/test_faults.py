@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from saga_orchestrator.core.states import Direction
@@ -10,8 +12,12 @@ from saga_orchestrator.demo.faults import (
     SeededBrokerFaults,
     fate_of,
     is_refused,
+    is_unanswered,
 )
 from saga_orchestrator.ports.broker import OutgoingMessage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MESSAGE = OutgoingMessage("key", b"{}", "kind")
 
@@ -37,11 +43,12 @@ def test_every_fate_happens(fate: Fate) -> None:
     assert fate in _fates(1)
 
 
-def test_some_orders_are_refused() -> None:
-    """A refusal is an order's, whatever the attempt, and most orders are not."""
-    refused = sum(is_refused(7, order, "charge_payment") for order in range(300))
-    assert 10 < refused < 100
-    assert not any(is_refused(7, order, "create_order") for order in range(300))
+@pytest.mark.parametrize("strikes", [is_refused, is_unanswered])
+def test_some_sagas_are_struck(strikes: Callable[[int, int, str, float], bool]) -> None:
+    """A refusal, or a silence, is a saga's whatever the attempt; most have none."""
+    struck = sum(strikes(7, number, "charge_payment", 0.12) for number in range(300))
+    assert 10 < struck < 100
+    assert not any(strikes(7, number, "create_order", 0) for number in range(300))
 
 
 def test_the_broker_repeats_and_loses_nothing() -> None:

@@ -3,79 +3,49 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from functools import partial
 
 import pytest
 
-from saga_orchestrator.core.states import Direction, SagaState, StepState
+from saga_orchestrator.core.states import SagaState, StepState
 from saga_orchestrator.demo.effects import Effect
 from saga_orchestrator.demo.judge import Evidence, judge
-from saga_orchestrator.demo.scenario import CHARGE, SHIP, definition_of
+from saga_orchestrator.demo.scenarios import SCENARIOS
 from saga_orchestrator.ports.store import SagaRecord
 from tests.support.sagas import SAGA_ID, Run
+from tests.unit.demo.evidence import (
+    AMOUNT,
+    DO,
+    UNDO,
+    Happened,
+    broken,
+    completed,
+    going_forward_late,
+    record_of,
+    refused,
+    verdict_on,
+)
 
-if TYPE_CHECKING:
-    from saga_orchestrator.demo.report import Verdict
-
+ORDER = SCENARIOS["order"]
+CHARGE, SHIP = "charge_payment", "ship_order"
 STEPS = ("create_order", "reserve_inventory", CHARGE, SHIP, "notify_customer")
-CENTS = 700
-DO, UNDO = Direction.ACTION, Direction.COMPENSATION
-
-
-def _completed() -> Run:
-    run = Run(definition_of("test"))
-    run.finish()
-    return run
-
-
-def _compensated() -> Run:
-    """Return an order that no courier takes: charged, and refunded."""
-    run = Run(definition_of("test"))
-    for step in STEPS[:3]:
-        run.succeed(step)
-    run.refuse(SHIP)
-    run.finish()
-    return run
-
-
-def _effects(*happened: tuple[str, Direction]) -> list[Effect]:
-    return [
-        Effect(number, SAGA_ID, step, direction, CENTS)
-        for number, (step, direction) in enumerate(happened, start=1)
-    ]
-
 
 DONE = [(step, DO) for step in STEPS]
 UNDONE = [*DONE[:3], *((step, UNDO) for step in reversed(STEPS[:3]))]
 
-
-def _verdict(
-    run: Run,
-    happened: list[tuple[str, Direction]],
-    *,
-    record: SagaRecord | None = None,
-    is_there: bool = True,
-    live: SagaRecord | None = None,
-) -> Verdict:
-    record = record or SagaRecord(run.saga, tuple(run.history))
-    return judge(
-        Evidence(
-            started={"order-1": SAGA_ID},
-            records={SAGA_ID: record} if is_there else {},
-            effects=_effects(*happened),
-            live_at_kill={SAGA_ID: live} if live else {},
-        )
-    )
+_completed = partial(completed, ORDER)
+_verdict = partial(verdict_on, ORDER)
 
 
-def _broken(verdict: Verdict) -> list[str]:
-    return [check.rule for check in verdict.checks if not check.holds]
+def _compensated() -> Run:
+    """Return an order that no courier takes: charged, and refunded."""
+    return refused(ORDER, SHIP)
 
 
 @pytest.mark.parametrize(
     ("run", "happened"), [(_completed(), DONE), (_compensated(), UNDONE)]
 )
-def test_an_honest_run_passes(run: Run, happened: list[tuple[str, Direction]]) -> None:
+def test_an_honest_run_passes(run: Run, happened: list[Happened]) -> None:
     """What was promised and happened violates nothing."""
     verdict = _verdict(run, happened)
     assert verdict.holds
@@ -84,8 +54,8 @@ def test_an_honest_run_passes(run: Run, happened: list[tuple[str, Direction]]) -
 
 def test_every_check_looks_at_something() -> None:
     """A check that looked at nothing would prove nothing."""
-    run = Run(definition_of("test"))
-    live = SagaRecord(run.saga, tuple(run.history))
+    run = Run(ORDER.definition("test"))
+    live = record_of(run)
     verdict = _verdict(_compensated(), UNDONE, live=live)
     assert all(check.checked for check in verdict.checks)
 
@@ -97,18 +67,18 @@ def test_an_absent_saga_is_lost() -> None:
 
 def test_a_saga_that_never_ends_is_lost() -> None:
     """A saga that is live in the end is a loss."""
-    assert _verdict(Run(definition_of("test")), []).lost == 1
+    assert _verdict(Run(ORDER.definition("test")), []).lost == 1
 
 
 def test_a_saga_that_waits_for_a_person_is_not_lost() -> None:
     """A failed saga is reported as failed: it is known, and listed."""
-    run = Run(definition_of("test"))
+    run = Run(ORDER.definition("test"))
     failed = SagaRecord(replace(run.saga, state=SagaState.FAILED), tuple(run.history))
     assert _verdict(run, [], record=failed).lost == 0
 
 
 @pytest.mark.parametrize("again", [(CHARGE, DO), ("create_order", UNDO)])
-def test_a_repeated_effect_is_a_duplicate(again: tuple[str, Direction]) -> None:
+def test_a_repeated_effect_is_a_duplicate(again: Happened) -> None:
     """A step and direction with two effects is counted once."""
     run, happened = (_completed(), DONE) if again[1] is DO else (_compensated(), UNDONE)
     assert _verdict(run, [*happened, again, again]).duplicate_effects == 1
@@ -116,15 +86,15 @@ def test_a_repeated_effect_is_a_duplicate(again: tuple[str, Direction]) -> None:
 
 def test_a_charge_without_goods_is_a_violation() -> None:
     """Money was taken, nothing was shipped, nothing was given back."""
-    broken = _broken(_verdict(_compensated(), UNDONE[:3]))
-    assert "every charge is shipped or refunded" in broken
+    rules = broken(_verdict(_compensated(), UNDONE[:3]))
+    assert "every charge is shipped or refunded" in rules
 
 
 def test_goods_without_a_charge_are_a_violation() -> None:
     """What was shipped was paid for."""
     happened = [one for one in DONE if one != (CHARGE, DO)]
-    broken = _broken(_verdict(_completed(), happened))
-    assert "every charge is shipped or refunded" in broken
+    rules = broken(_verdict(_completed(), happened))
+    assert "every charge is shipped or refunded" in rules
 
 
 @pytest.mark.parametrize(
@@ -138,11 +108,11 @@ def test_goods_without_a_charge_are_a_violation() -> None:
     ids=["never happened", "undone behind its back", "not undone", "too much"],
 )
 def test_effects_that_contradict_the_saga_are_a_violation(
-    run: Run, happened: list[tuple[str, Direction]]
+    run: Run, happened: list[Happened]
 ) -> None:
     """A completed step stands exactly once, an undone or refused one not at all."""
-    broken = _broken(_verdict(run, happened))
-    assert "what happened is what the sagas say" in broken
+    rules = broken(_verdict(run, happened))
+    assert "what happened is what the sagas say" in rules
 
 
 def test_a_step_left_standing_in_a_compensated_saga_is_a_violation() -> None:
@@ -151,22 +121,22 @@ def test_a_step_left_standing_in_a_compensated_saga_is_a_violation() -> None:
     steps = (run.saga.steps[0]._replace(state=StepState.COMPLETED), *run.saga.steps[1:])
     record = SagaRecord(replace(run.saga, steps=steps), tuple(run.history))
     verdict = _verdict(run, UNDONE[:5], record=record)
-    assert _broken(verdict) == ["what happened is what the sagas say"]
+    assert broken(verdict) == ["what happened is what the sagas say"]
 
 
 def test_effects_of_nobody_are_a_violation() -> None:
     """An effect belongs to a saga that was started."""
-    effects = [*_effects(*DONE), Effect(99, "of another", "create_order", DO, CENTS)]
-    run = _completed()
-    record = SagaRecord(run.saga, tuple(run.history))
-    verdict = judge(Evidence({"k": SAGA_ID}, {SAGA_ID: record}, effects, {}))
-    assert _broken(verdict) == ["what happened is what the sagas say"]
+    stray = Effect(99, "of another", "create_order", DO, AMOUNT)
+    effects = [*(Effect(1, SAGA_ID, *one, AMOUNT) for one in DONE), stray]
+    evidence = Evidence({"k": SAGA_ID}, {SAGA_ID: record_of(_completed())}, effects, {})
+    verdict = judge(ORDER, evidence)
+    assert broken(verdict) == ["what happened is what the sagas say"]
 
 
 def test_effects_undone_in_the_wrong_order_are_a_violation() -> None:
     """What came last is undone first."""
     happened = [*DONE[:3], *((step, UNDO) for step in STEPS[:3])]
-    assert _broken(_verdict(_compensated(), happened)) == [
+    assert broken(_verdict(_compensated(), happened)) == [
         "steps are undone in reverse order"
     ]
 
@@ -183,24 +153,22 @@ def test_an_undo_that_does_not_wait_is_a_violation() -> None:
     history = [early[0] if entry is answers[0] else entry for entry in run.history]
     record = SagaRecord(run.saga, tuple(history))
     verdict = _verdict(run, UNDONE, record=record)
-    assert _broken(verdict) == ["steps are undone in reverse order"]
+    assert broken(verdict) == ["steps are undone in reverse order"]
     assert verdict.violations > 0
 
 
 def test_an_action_after_the_undo_began_is_a_violation() -> None:
     """Once something is undone, nothing goes forward."""
     run = _compensated()
-    action = next(sent for entry in run.history for sent in entry.sent)
-    last = replace(run.history[-1], sent=[action])
-    record = SagaRecord(run.saga, (*run.history[:-1], last))
-    assert _broken(_verdict(run, UNDONE, record=record)) == [
+    record = going_forward_late(run)
+    assert broken(_verdict(run, UNDONE, record=record)) == [
         "steps are undone in reverse order"
     ]
 
 
 def test_a_live_saga_that_nothing_wakes_is_a_violation() -> None:
     """A live saga has a command to send or a timer, at the kill too."""
-    run = Run(definition_of("test"))
+    run = Run(ORDER.definition("test"))
     stuck = SagaRecord(replace(run.saga, wake_at=None), tuple(run.history))
     verdict = _verdict(_completed(), DONE, live=stuck)
-    assert _broken(verdict) == ["every live saga has a reason to wake"]
+    assert broken(verdict) == ["every live saga has a reason to wake"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from saga_orchestrator.demo.plan import Plan
+from saga_orchestrator.demo.scenarios import SCENARIOS
 from saga_orchestrator.demo.summary import percentile, without_login
 from saga_orchestrator.errors import ConfigurationError
 
@@ -40,6 +41,7 @@ def test_a_report_has_no_password() -> None:
 )
 def test_what_cannot_work_is_refused(options: dict[str, object], named: str) -> None:
     """Processes share neither memory nor, as engines, a SQLite file."""
-    plan = Plan(**{"sagas": 1, "seed": 1, "store": "sqlite:///x.db", **options})  # type: ignore[arg-type]  # a mix of types
+    base = {"sagas": 1, "seed": 1, "store": "sqlite:///x.db"}
+    plan = Plan(scenario=SCENARIOS["order"], **{**base, **options})  # type: ignore[arg-type]  # a mix of types
     with pytest.raises(ConfigurationError, match=f"^{named}:"):
         plan.check()

@@ -16,7 +16,7 @@ from saga_orchestrator.core.events import (
     StepSucceeded,
 )
 from saga_orchestrator.core.fence import unit_interval
-from saga_orchestrator.core.forward import abort, advance, halt, settle
+from saga_orchestrator.core.forward import advance, give_up_action
 from saga_orchestrator.core.payload import Json
 from saga_orchestrator.core.retry import DELAY_MAX
 from saga_orchestrator.core.saga import heard_bit
@@ -89,7 +89,7 @@ def decide_postponement(draft: Draft, number: int, event: StepPostponed) -> None
     name = draft.plan.steps[number].name
     reason = f"step {name}: put off: {event.reason or 'no reason given'}"[:500]
     if status.direction is Direction.ACTION:
-        _fail_action(draft, number, Outcome.UNKNOWN, reason)
+        give_up_action(draft, number, Outcome.UNKNOWN, reason)
     else:
         give_up_undo(draft, number, f"undo of {reason}")
 
@@ -156,7 +156,7 @@ def fail_attempt(
         return
     reason = _reason(step.name, failure)
     if forward:
-        _fail_action(draft, number, outcome, reason)
+        give_up_action(draft, number, outcome, reason)
     else:
         give_up_undo(draft, number, f"undo of {reason}")
 
@@ -171,7 +171,7 @@ def expire(draft: Draft, number: int) -> None:
     draft.record(HistoryKind.STEP_EXPIRED, number)
     unsure = status.is_in_flight or status.outcome is Outcome.NONE
     outcome = Outcome.UNKNOWN if unsure else status.outcome
-    _fail_action(draft, number, outcome, reason)
+    give_up_action(draft, number, outcome, reason)
 
 
 def _expire_undo(draft: Draft, number: int, reason: str) -> None:
@@ -242,18 +242,6 @@ def _undone(
     draft.history[-1].generation = event.fence.generation
     draft.settle(number, state=StepState.COMPENSATED)
     unwind(draft)
-
-
-def _fail_action(draft: Draft, number: int, outcome: Outcome, reason: str) -> None:
-    draft.settle(number, state=StepState.FAILED, outcome=outcome)
-    if draft.state is SagaState.COMPENSATING:
-        unwind(draft)
-    elif draft.halting:
-        settle(draft)
-    elif draft.plan.definition.on_failure == "park":
-        halt(draft, reason)
-    else:
-        abort(draft, reason)
 
 
 def _go_on(draft: Draft, number: int) -> None:

@@ -18,11 +18,16 @@ from saga_orchestrator.core.decision import (
     Dispatch,
     HistoryEntry,
     Ignored,
-    Residual,
 )
-from saga_orchestrator.core.events import Event, SagaStarted
+from saga_orchestrator.core.events import (
+    Event,
+    ResidualDismissRequested,
+    ResidualUndoRequested,
+    SagaStarted,
+)
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.payload import Json
+from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.saga import Saga
 
 
@@ -39,7 +44,7 @@ class Batch:
         dispatches: commands to put in the outbox; one that is there already
             (a resend) is claimed anew.
         ignored: answers that changed nothing; a saga's last 20 are kept.
-        residuals: records to open.
+        residuals: records to open, or, where ``settled``, to update.
     """
 
     decisions: list[Decision] = field(default_factory=list)
@@ -55,6 +60,12 @@ class Batch:
 def saga_ids(events: Iterable[Event]) -> list[SagaId]:
     """Return the ids to lock and load, in id order, so that no two batches deadlock."""
     return sorted({event.saga_id for event in events})
+
+
+def residual_ids(events: Iterable[Event]) -> list[SagaId]:
+    """Return the sagas whose residuals ``decide`` needs, as ``SagaData.residuals``."""
+    kinds = (ResidualUndoRequested, ResidualDismissRequested)
+    return sorted({event.saga_id for event in events if isinstance(event, kinds)})
 
 
 def start_keys(events: Iterable[Event]) -> list[tuple[str, str]]:
@@ -87,12 +98,13 @@ def decide_batch(
             saga_id = by_key.get((event.plan.definition.name, event.key), saga_id)
         decision = decide(sagas.get(saga_id), event, now)
         batch.decisions.append(decision)
-        if decision.changed and decision.saga is not None:
-            saga = decision.saga
-            sagas[saga.id] = saga
-            if saga.key is not None:
-                by_key[saga.name, saga.key] = saga.id
-            _collect(batch, saga, decision)
+        for part in decision.parts:
+            if part.changed and part.saga is not None:
+                saga = part.saga
+                sagas[saga.id] = saga
+                if saga.key is not None:
+                    by_key[saga.name, saga.key] = saga.id
+                _collect(batch, saga, part)
     return batch
 
 

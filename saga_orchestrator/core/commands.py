@@ -24,6 +24,7 @@ from saga_orchestrator.core.events import (
     StepSucceeded,
 )
 from saga_orchestrator.core.fence import Fence
+from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.payload import Json
 from saga_orchestrator.core.states import Direction
 
@@ -46,6 +47,8 @@ class Command:
         timeout: bounds one run of the handler.
         expires_at: the dispatch is not to be begun after this instant.
         deadline_at: the saga's deadline, where it has one.
+        undoes: the saga whose residual this undoes; None for all others. The
+            effect belongs to that saga.
         action_key: the idempotency key of the step's action: how a
             compensation without an output finds the effect.
     """
@@ -62,6 +65,7 @@ class Command:
     timeout: dt.timedelta
     expires_at: dt.datetime
     deadline_at: dt.datetime | None = None
+    undoes: SagaId | None = None
 
     @property
     def idempotency_key(self) -> str:
@@ -69,9 +73,14 @@ class Command:
         return self.fence.idempotency_key
 
     @property
+    def owner(self) -> SagaId:
+        """The saga that the effect belongs to."""
+        return self.undoes or self.fence.saga_id
+
+    @property
     def action_key(self) -> str:
         """The idempotency key that the step's action ran under."""
-        return f"{self.fence.saga_id}:{self.fence.step}:{Direction.ACTION}"
+        return f"{self.owner}:{self.fence.step}:{Direction.ACTION}"
 
     @property
     def routing_key(self) -> str:

@@ -20,6 +20,8 @@ compensate           abort; pivot:   no change           undo starts or  no chan
 retry                refused         refused             again, fresh    refused
 resolve              refused         refused             counts as done  refused
 give up waiting      unknown, now    unknown, now        refused         refused
+residual: undo, or   settled, state  settled             settled         settled
+dismiss              unchanged
 ===================  ==============  ==================  ==============  =========
 
 Anything else is ignored and counted. "Ended" is completed or compensated.
@@ -29,6 +31,7 @@ Answers of a generation that was never sent are ignored whatever they say.
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from typing import assert_never
 
 from saga_orchestrator.core.answers import (
@@ -47,6 +50,8 @@ from saga_orchestrator.core.events import (
     GiveUpRequested,
     Requested,
     ResendRequested,
+    ResidualDismissRequested,
+    ResidualUndoRequested,
     ResolveRequested,
     RetryRequested,
     SagaStarted,
@@ -59,15 +64,16 @@ from saga_orchestrator.core.events import (
     TimeCame,
 )
 from saga_orchestrator.core.forward import advance
+from saga_orchestrator.core.readiness import unreadable_start
+from saga_orchestrator.core.refusal import Refusal
 from saga_orchestrator.core.requests import (
-    Refusal,
     decide_compensate,
     decide_give_up,
     decide_resolve,
     decide_retry,
 )
-from saga_orchestrator.core.saga import Saga, SagaData, StepStatus
-from saga_orchestrator.core.states import Direction, SagaState
+from saga_orchestrator.core.residuals import dismiss_residual, undo_residual
+from saga_orchestrator.core.saga import Saga
 from saga_orchestrator.core.timers import decide_resend, decide_time
 from saga_orchestrator.errors import (
     KeyConflict,
@@ -104,6 +110,8 @@ def decide(saga: Saga | None, event: Event, now: dt.datetime) -> Decision:
             | RetryRequested()
             | ResolveRequested()
             | GiveUpRequested()
+            | ResidualUndoRequested()
+            | ResidualDismissRequested()
         ):
             return _decide_request(saga, draft, event)
         case _:
@@ -119,42 +127,22 @@ def _decide_start(
             return Decision(existing)
         conflict = KeyConflict(existing.name, event.key or existing.id, existing.id)
         return Decision(existing, refusal=conflict)
-    definition = event.plan.definition
-    deadline = definition.deadline
-    saga = Saga(
-        id=event.saga_id,
-        name=definition.name,
+    unreadable = unreadable_start(event.plan, event.context)
+    if unreadable is not None:
+        return Decision(None, refusal=unreadable)
+    saga = Saga.new(
+        event.saga_id,
+        event.plan,
+        event.context,
+        now,
         key=event.key,
         fingerprint=event.fingerprint,
-        plan=event.plan,
-        state=SagaState.STARTED,
-        direction=Direction.ACTION,
-        halting=False,
-        version=0,
-        revision=0,
-        ignored=0,
-        residuals=0,
-        steps=(StepStatus(),) * len(event.plan.steps),
-        created_at=now,
-        updated_at=now,
-        ended_at=None,
-        deadline_at=None if deadline is None else now + deadline,
-        wake_at=None,
-        reason="",
-        data=SagaData(event.context),
     )
     draft = Draft(saga, now)
     draft.record(HistoryKind.SAGA_STARTED)
     roots = (i for i, waits in enumerate(event.plan.depends_on) if not waits)
     advance(draft, roots)
-    decision = draft.finish()
-    return Decision(
-        decision.saga,
-        changed=True,
-        created=True,
-        history=decision.history,
-        dispatches=decision.dispatches,
-    )
+    return replace(draft.finish(), created=True)
 
 
 def _decide_answer(draft: Draft, event: Answered) -> None:
@@ -181,6 +169,7 @@ def _decide_answer(draft: Draft, event: Answered) -> None:
 
 
 def _decide_request(saga: Saga, draft: Draft, event: Requested) -> Decision:
+    started: Decision | None = None
     try:
         match event:
             case CompensateRequested():
@@ -191,12 +180,16 @@ def _decide_request(saga: Saga, draft: Draft, event: Requested) -> Decision:
                 decide_resolve(draft, event)
             case GiveUpRequested():
                 decide_give_up(draft, event)
+            case ResidualDismissRequested():
+                dismiss_residual(draft, event)
+            case ResidualUndoRequested():
+                started = undo_residual(saga, draft, event)
             case _:
                 assert_never(event)
     except Refusal as refusal:
         error = TransitionRefused(saga.id, saga.state, str(refusal))
         return Decision(saga, refusal=error)
-    return draft.finish()
+    return replace(draft.finish(), started=started)
 
 
 def _decide_unknown_saga(event: Event, now: dt.datetime) -> Decision:
@@ -206,6 +199,8 @@ def _decide_unknown_saga(event: Event, now: dt.datetime) -> Decision:
             | RetryRequested()
             | ResolveRequested()
             | GiveUpRequested()
+            | ResidualUndoRequested()
+            | ResidualDismissRequested()
         ):
             return Decision(None, refusal=SagaNotFoundError(event.saga_id))
         case TimeCame() | ResendRequested() | SagaStarted():

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.payload import Json
+from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.saga import Saga
 from saga_orchestrator.core.states import Direction, SagaState
 from saga_orchestrator.errors import SagaError
@@ -37,6 +38,8 @@ class HistoryKind(StrEnum):
     SAGA_COMPENSATED = "saga_compensated"
     SAGA_PARKED = "saga_parked"
     RESIDUAL_FOUND = "residual_found"
+    RESIDUAL_UNDO_REQUESTED = "residual_undo_requested"
+    RESIDUAL_DISMISSED = "residual_dismissed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +104,6 @@ class Ignored:
 
 
 @dataclass(frozen=True, slots=True)
-class Residual:
-    """An effect that may stand in the world outside the saga's account."""
-
-    number: int
-    at: dt.datetime
-    fence: Fence
-    output: Json
-
-
-@dataclass(frozen=True, slots=True)
 class Decision:
     """The answer to one event. A store performs it whole or not at all.
 
@@ -122,7 +115,8 @@ class Decision:
         dispatches: commands to record in the outbox, and to send.
         update: what to merge into the context; it makes ``saga.revision``.
         ignored: the event changed nothing, and why.
-        residual: a record to open.
+        residual: a record to open, or to settle.
+        started: the saga that this one started, to be created with it.
         refusal: the error an operator or a starter gets; nothing changed.
     """
 
@@ -134,4 +128,12 @@ class Decision:
     update: Mapping[str, Json] | None = None
     ignored: Ignored | None = None
     residual: Residual | None = None
+    started: Decision | None = None
     refusal: SagaError | None = None
+
+    @property
+    def parts(self) -> Iterator[Decision]:
+        """This decision, and that of the saga it started."""
+        yield self
+        if self.started is not None:
+            yield from self.started.parts

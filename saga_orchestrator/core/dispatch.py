@@ -9,7 +9,8 @@ revision that the step was first sent with.
 from __future__ import annotations
 
 from saga_orchestrator.core.commands import Command
-from saga_orchestrator.core.fence import token_of
+from saga_orchestrator.core.events import StepFailed
+from saga_orchestrator.core.fence import Fence, token_of
 from saga_orchestrator.core.references import resolve
 from saga_orchestrator.core.saga import Saga, SagaData
 from saga_orchestrator.core.states import Direction, Outcome, Phase
@@ -68,4 +69,19 @@ def command_for(saga: Saga, number: int, data: SagaData, secret: bytes) -> Comma
         timeout=step.timeout,
         expires_at=status.opened_at + saga.plan.limit_of(number, fence.direction),
         deadline_at=None if undo else saga.deadline_at,
+        undoes=saga.undoes,
+    )
+
+
+def unsendable(fence: Fence, problem: str) -> StepFailed:
+    """Return what a dispatch has come to whose command cannot be sent.
+
+    A definite no: nobody has seen the command, and it will be no better later.
+    """
+    return StepFailed(
+        fence,
+        refused=True,
+        error_type="InvalidInput",
+        error=problem,
+        retryable=False,
     )

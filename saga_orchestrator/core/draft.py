@@ -16,12 +16,12 @@ from saga_orchestrator.core.decision import (
     HistoryEntry,
     HistoryKind,
     Ignored,
-    Residual,
 )
 from saga_orchestrator.core.events import Answered
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.payload import Json
-from saga_orchestrator.core.saga import NO_DATA, Saga, SagaData, StepStatus, heard_bit
+from saga_orchestrator.core.residual import Residual, Settlement
+from saga_orchestrator.core.saga import NO_DATA, Saga, StepStatus, heard_bit
 from saga_orchestrator.core.states import (
     SAGA_EDGES,
     STEP_EDGES,
@@ -68,7 +68,7 @@ class Draft:
         self._residual: Residual | None = None
         self._ignored: Ignored | None = None
         self._touched = False
-        self._moved = False
+        self._moved_at = 0
 
     # -- what happened ----------------------------------------------------
 
@@ -113,19 +113,26 @@ class Draft:
         self.history[-1].direction = fence.direction
         self.history[-1].generation = fence.generation
         self._residuals += 1
-        self._residual = Residual(self._residuals, self.now, fence, output)
+        self._residual = Residual(self.seq, self.now, fence, output)
         self.hear(number, fence.generation)
+
+    def settle_residual(self, residual: Residual, settlement: Settlement) -> None:
+        """Note what a person made of an open residual."""
+        self._residuals -= 1
+        self._residual = replace(residual, settled=settlement)
+        residuals = {**self.data.residuals, residual.number: self._residual}
+        self.data = replace(self.data, residuals=residuals)
 
     # -- changes ----------------------------------------------------------
 
     def enter(self, state: SagaState) -> None:
-        """Move the saga; a second move in one event takes an entry of its own."""
+        """Move the saga; an entry tells one move, so a second one gets its own."""
         assert state in SAGA_EDGES[self.state], f"{self.state} -> {state}"
-        if self._moved:
+        if self._moved_at == self.seq:
             self.record(_ENTRY_OF_STATE[state])
         self.state = state
         self.history[-1].state = state
-        self._moved = True
+        self._moved_at = self.seq
 
     def change(self, number: int, **changes: object) -> None:
         """Replace fields of a step's status."""
@@ -153,13 +160,13 @@ class Draft:
         self._revision += 1
         self._update = update
         if self.data is not NO_DATA:
-            self.data = SagaData(merged(self.data.context, update), self.data.outputs)
+            self.data = replace(self.data, context=merged(self.data.context, update))
 
     def keep_output(self, number: int, output: Json) -> None:
         """Let the conditions of later steps see an output."""
         if self.data is not NO_DATA:
             outputs = {**self.data.outputs, self.plan.steps[number].name: output}
-            self.data = SagaData(self.data.context, outputs)
+            self.data = replace(self.data, outputs=outputs)
 
     def send(self, number: int, direction: Direction, attempt: int) -> None:
         """Dispatch a step with the next generation, caused by the last entry."""

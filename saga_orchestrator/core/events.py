@@ -14,6 +14,7 @@ from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.payload import Json
 from saga_orchestrator.core.plan import Plan
+from saga_orchestrator.core.saga import SagaData
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +177,33 @@ class GiveUpRequested(_Requested):
     generation: int
 
 
+@dataclass(frozen=True, slots=True)
+class ResidualUndoRequested(_Requested):
+    """An operator wants a residual undone, by a saga of its own.
+
+    Attributes:
+        number: the residual's.
+        undo_id: the id that saga gets.
+        data: what the undo's command is made of: the context at the step's
+            revision and the outputs that it reads; they never change.
+    """
+
+    number: int
+    undo_id: SagaId
+    data: SagaData
+
+
+@dataclass(frozen=True, slots=True)
+class ResidualDismissRequested(_Requested):
+    """An operator found that a residual needs no undo.
+
+    Attributes:
+        number: the residual's.
+    """
+
+    number: int
+
+
 Answered = (
     StepSucceeded
     | StepSkipped
@@ -184,5 +212,12 @@ Answered = (
     | StepAccepted
     | StepHeartbeat
 )
-Requested = CompensateRequested | RetryRequested | ResolveRequested | GiveUpRequested
+ResidualRequested = ResidualUndoRequested | ResidualDismissRequested
+Requested = (
+    CompensateRequested
+    | RetryRequested
+    | ResolveRequested
+    | GiveUpRequested
+    | ResidualRequested
+)
 Event = SagaStarted | Answered | TimeCame | ResendRequested | Requested

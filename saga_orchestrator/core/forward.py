@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from saga_orchestrator.core.decision import HistoryKind
 from saga_orchestrator.core.draft import Draft
-from saga_orchestrator.core.payload import is_same
+from saga_orchestrator.core.payload import Json, is_same
 from saga_orchestrator.core.references import MissingPathError, lookup, step_in
 from saga_orchestrator.core.states import (
     SATISFIED,
@@ -27,12 +27,16 @@ def advance(draft: Draft, candidates: Iterable[int]) -> None:
         draft: a saga that is started.
         candidates: numbers of steps that may have become ready.
     """
-    if not draft.halting:
-        queue = deque(candidates)
-        while queue:
-            number = queue.popleft()
-            if _is_ready(draft, number):
-                queue.extend(_take_turn(draft, number))
+    queue = deque(() if draft.halting else candidates)
+    while queue:
+        number = queue.popleft()
+        if not _is_ready(draft, number):
+            continue
+        try:
+            queue.extend(_take_turn(draft, number))
+        except MissingPathError as error:
+            _refuse(draft, number, f"when: {error}")
+            return
     settle(draft)
 
 
@@ -74,6 +78,26 @@ def halt(draft: Draft, reason: str) -> None:
     settle(draft)
 
 
+def give_up_action(draft: Draft, number: int, outcome: Outcome, reason: str) -> None:
+    """Note that an action gave up, and let the saga take the consequence."""
+    draft.settle(number, state=StepState.FAILED, outcome=outcome)
+    if draft.state is SagaState.COMPENSATING:
+        unwind(draft)
+    elif draft.halting:
+        settle(draft)
+    elif draft.plan.definition.on_failure == "park":
+        halt(draft, reason)
+    else:
+        abort(draft, reason)
+
+
+def _refuse(draft: Draft, number: int, problem: str) -> None:
+    """Give up a step whose condition cannot be judged: it was never sent."""
+    draft.record(HistoryKind.STEP_FAILED, number, error=problem, refused=True)
+    reason = f"step {draft.plan.steps[number].name}: {problem}"[:500]
+    give_up_action(draft, number, Outcome.REFUSED, reason)
+
+
 def _is_ready(draft: Draft, number: int) -> bool:
     steps = draft.steps
     if steps[number].state is not StepState.PENDING:
@@ -110,20 +134,32 @@ def _what_failed(draft: Draft) -> str:
 
 
 def _unmet_condition(draft: Draft, number: int) -> str | None:
+    """Return the first condition that does not hold.
+
+    Raises:
+        MissingPathError: one reads what is not there. Neither answer is safe
+            then: a misspelt path must not skip the step that checks for fraud.
+    """
     conditions = draft.plan.steps[number].when
     if not conditions:
         return None
-    # A skipped step has the output None.
-    reads = (step_in(path) for path in conditions)
-    outputs = dict.fromkeys(filter(None, reads)) | dict(draft.data.outputs)
     for path, expected in conditions.items():
-        try:
-            found = lookup(path, draft.data.context, outputs)
-        except MissingPathError as error:
-            return f"when: {error}"
+        found = None if _reads_skipped(draft, path) else _found(draft, path)
         if not is_same(found, expected):
             return f"when: {path} is {found!r}, not {expected!r}"[:500]
     return None
+
+
+def _reads_skipped(draft: Draft, path: str) -> bool:
+    """Tell whether a path reads a skipped step: it has no output at any depth."""
+    step = step_in(path)
+    if step is None:
+        return False
+    return draft.steps[draft.plan.number[step]].state is StepState.SKIPPED
+
+
+def _found(draft: Draft, path: str) -> Json:
+    return lookup(path, draft.data.context, draft.data.outputs)
 
 
 def _settle_waiting(draft: Draft) -> None:

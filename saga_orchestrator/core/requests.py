@@ -14,6 +14,7 @@ from saga_orchestrator.core.events import (
     StepFailed,
 )
 from saga_orchestrator.core.forward import abort, advance
+from saga_orchestrator.core.refusal import Refusal
 from saga_orchestrator.core.saga import needs_undo
 from saga_orchestrator.core.states import (
     Direction,
@@ -23,10 +24,6 @@ from saga_orchestrator.core.states import (
     StepState,
 )
 from saga_orchestrator.core.unwind import revive_undos, unwind
-
-
-class Refusal(Exception):
-    """The table does not allow the request; carries the reason and the fix."""
 
 
 def decide_compensate(draft: Draft, event: CompensateRequested) -> None:
@@ -58,8 +55,12 @@ def decide_retry(draft: Draft, event: RetryRequested) -> None:
         return
     draft.enter(SagaState.STARTED)
     for number, status in enumerate(draft.steps):
-        if status.state is StepState.FAILED:
+        if status.state is not StepState.FAILED:
+            continue
+        if status.generation:
             draft.send(number, Direction.ACTION, attempt=1)
+        else:  # its condition could not be judged; it may be now
+            draft.settle(number, state=StepState.PENDING, outcome=Outcome.NONE)
     advance(draft, range(len(draft.steps)))
 
 

@@ -17,6 +17,7 @@ from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.payload import Json
 from saga_orchestrator.core.plan import Plan
+from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.states import (
     IN_FLIGHT,
     SATISFIED,
@@ -86,10 +87,13 @@ class SagaData:
     Attributes:
         context: the context at the saga's revision.
         outputs: outputs of steps that succeeded, by name.
+        residuals: all of them by number, settled ones too; loaded only for what
+            a person asks of one.
     """
 
     context: Mapping[str, Json] = field(default_factory=dict)
     outputs: Mapping[str, Json] = field(default_factory=dict)
+    residuals: Mapping[int, Residual] = field(default_factory=dict)
 
 
 NO_DATA = SagaData()
@@ -126,6 +130,7 @@ class Saga:
         deadline_at: when its forward part must be done; None: never.
         wake_at: no later than the next instant something is due; None: nothing.
         reason: why it aborted or stopped; for people.
+        undoes: the saga whose residual this one undoes; None for all others.
         data: what was loaded of context and outputs.
     """
 
@@ -148,7 +153,46 @@ class Saga:
     deadline_at: dt.datetime | None
     wake_at: dt.datetime | None
     reason: str
+    undoes: SagaId | None = None
     data: SagaData = NO_DATA
+
+    @classmethod
+    def new(
+        cls,
+        saga_id: SagaId,
+        plan: Plan,
+        context: Mapping[str, Json],
+        now: dt.datetime,
+        *,
+        key: str | None = None,
+        fingerprint: str = "",
+        undoes: SagaId | None = None,
+    ) -> Saga:
+        """Return a saga that has just been started, before its first transition."""
+        deadline = plan.definition.deadline
+        return cls(
+            id=saga_id,
+            name=plan.definition.name,
+            key=key,
+            fingerprint=fingerprint,
+            plan=plan,
+            state=SagaState.STARTED,
+            direction=Direction.ACTION,
+            halting=False,
+            version=0,
+            revision=0,
+            ignored=0,
+            residuals=0,
+            steps=(StepStatus(),) * len(plan.steps),
+            created_at=now,
+            updated_at=now,
+            ended_at=None,
+            deadline_at=None if deadline is None else now + deadline,
+            wake_at=None,
+            reason="",
+            undoes=undoes,
+            data=SagaData(context),
+        )
 
     def __repr__(self) -> str:
         """Return what fits a line: a plan alone has dozens of fields."""
@@ -250,4 +294,5 @@ def needs_undo(step: Step, status: StepStatus) -> bool:
         return True
     if status.outcome is Outcome.UNKNOWN:
         return step.undo_failed != "never"
-    return status.outcome is Outcome.REFUSED and step.undo_failed == "always"
+    refused = status.outcome is Outcome.REFUSED and step.undo_failed == "always"
+    return refused and status.generation > 0  # else it was never sent

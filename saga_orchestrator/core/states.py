@@ -16,11 +16,13 @@ A step::
     pending --------> started             its command is sent
     pending --------> skipped             its condition does not hold
     pending --------> completed           it has no action
+    pending --------> failed              its condition cannot be judged
     started --------> completed           the action succeeded
     started --------> skipped             the handler answered Skip
     started --------> failed              it gave up, or the saga was aborted
     failed ---------> completed           a late success, or resolved
     failed ---------> started             operator: retry
+    failed ---------> pending             operator: retry, where it was never sent
     failed ---------> compensating        undone, for it may have happened
     completed ------> compensating        its undo is sent
     compensating ---> compensated         its undo succeeded, or resolved
@@ -111,7 +113,7 @@ SAGA_EDGES: dict[SagaState, frozenset[SagaState]] = {
 
 STEP_EDGES: dict[StepState, frozenset[StepState]] = {
     StepState.PENDING: frozenset(
-        {StepState.STARTED, StepState.SKIPPED, StepState.COMPLETED}
+        {StepState.STARTED, StepState.SKIPPED, StepState.COMPLETED, StepState.FAILED}
     ),
     StepState.STARTED: frozenset(
         {StepState.COMPLETED, StepState.SKIPPED, StepState.FAILED}
@@ -120,6 +122,7 @@ STEP_EDGES: dict[StepState, frozenset[StepState]] = {
         {
             StepState.COMPLETED,
             StepState.STARTED,
+            StepState.PENDING,
             StepState.COMPENSATING,
             StepState.COMPENSATED,
         }

@@ -18,7 +18,8 @@ class StepContext:
     """One run of a handler.
 
     Attributes:
-        saga_id: the saga.
+        saga_id: the saga that the effect belongs to. ``fence`` names another
+            one where a residual is undone, by a saga of its own.
         saga_name: its definition's name.
         step: the step's name.
         direction: the step's action, or its compensation.
@@ -40,7 +41,7 @@ class StepContext:
     ) -> None:
         self.fence = command.fence
         self.token = command.token
-        self.saga_id = command.fence.saga_id
+        self.saga_id = command.owner
         self.saga_name = command.saga_name
         self.step = command.fence.step
         self.direction: Direction = command.fence.direction

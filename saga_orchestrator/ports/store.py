@@ -19,7 +19,6 @@ from saga_orchestrator.core.decision import (
     Decision,
     HistoryEntry,
     Ignored,
-    Residual,
 )
 from saga_orchestrator.core.events import (
     CompensateRequested,
@@ -31,6 +30,7 @@ from saga_orchestrator.core.events import (
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.payload import Json
+from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.saga import Saga, SagaData
 from saga_orchestrator.core.states import ACTIVE, SagaState, StepState
 from saga_orchestrator.errors import (
@@ -90,7 +90,7 @@ class SagaRecord:
         saga: the snapshot, with its whole context and all outputs.
         history: from the first entry on.
         ignored: the last answers that changed nothing, oldest first.
-        residuals: effects that may stand outside its account.
+        residuals: effects that stood outside its account, settled ones too.
         outbox: commands not confirmed yet.
     """
 
@@ -189,7 +189,8 @@ class Store(abc.ABC):
 
         In one transaction: locks the sagas' rows in id order, reads the clock,
         loads what ``decide`` needs, decides, writes the snapshots, appends
-        history, context updates, ignored answers and residuals, records the
+        history, context updates, ignored answers and residuals, settles those
+        that a person asked about, creates the sagas that were started, records the
         dispatches in the outbox, claimed by the caller for ``lease``; removes
         the ``settled`` outbox rows.
 
@@ -246,6 +247,17 @@ class Store(abc.ABC):
         """
 
     @abc.abstractmethod
+    async def load_step(
+        self, saga_id: SagaId, step: str
+    ) -> tuple[Saga, SagaData] | None:
+        """Load what a step's command is made of, awaited or not.
+
+        Returns:
+            The snapshot and the context at the step's revision with the outputs
+            of ``reads_of``; None: there is no such saga, or it has no such step.
+        """
+
+    @abc.abstractmethod
     async def due(self, limit: int) -> list[SagaId]:
         """Return sagas whose ``wake_at`` has passed, the longest due first."""
 
@@ -268,6 +280,17 @@ class Store(abc.ABC):
     @abc.abstractmethod
     async def find(self, which: SagaFilter) -> list[Saga]:
         """Return snapshots without data, newest first."""
+
+    @abc.abstractmethod
+    async def open_residuals(
+        self, limit: int, *, after: tuple[SagaId, int] | None = None
+    ) -> list[Residual]:
+        """Return residuals that nobody has settled, by saga id and number.
+
+        Args:
+            limit: rows at most.
+            after: the (saga id, number) that the page before ended with.
+        """
 
     @abc.abstractmethod
     async def counts(self) -> dict[SagaState, int]:

@@ -10,10 +10,7 @@ from typing import Any
 import structlog
 
 from saga_orchestrator.core.definition import SagaDefinition, Step
-from saga_orchestrator.core.events import CompensateRequested, Event
-from saga_orchestrator.core.ids import SagaId, is_saga_id
 from saga_orchestrator.core.saga import Saga
-from saga_orchestrator.errors import SagaNotFoundError
 from saga_orchestrator.participant.handlers import Handlers
 from saga_orchestrator.ports.broker import Broker
 from saga_orchestrator.ports.clock import Clock
@@ -26,12 +23,10 @@ from saga_orchestrator.runtime.assembly import (
 )
 from saga_orchestrator.runtime.ids import NewId, ulids
 from saga_orchestrator.runtime.opening import Opening
+from saga_orchestrator.runtime.operator import Operator, checked_id
 from saga_orchestrator.runtime.registry import Registry
-from saga_orchestrator.runtime.starting import Catalogue, checked_text, saga_started
+from saga_orchestrator.runtime.starting import Catalogue, saga_started
 from saga_orchestrator.wire.topology import Topology
-
-PATIENCE_SECONDS = 30.0
-"""How long a caller's own event waits for a store that is away."""
 
 DRAIN_SECONDS = 25.0
 """Less than the 30 s that Kubernetes gives a process to stop."""
@@ -39,10 +34,11 @@ DRAIN_SECONDS = 25.0
 _log = structlog.get_logger("saga.manager")
 
 
-class Manager:
+class Manager(Operator):
     """Starts sagas, follows them, operates them; runs an engine if it has one.
 
-    Made by ``Manager.open``.
+    Made by ``Manager.open``. What a person may ask of a saga is inherited from
+    ``Operator``: compensate, retry, resolve, give up, residuals.
     """
 
     @classmethod
@@ -107,11 +103,10 @@ class Manager:
     def __init__(
         self, assembled: Assembled, catalogue: Catalogue, new_id: NewId
     ) -> None:
-        self._store = assembled.store
+        super().__init__(assembled.store, assembled.engine.pipeline, new_id)
         self._broker = assembled.broker
         self._engine = assembled.engine
         self._catalogue = catalogue
-        self._new_id = new_id
         self._stopping = asyncio.Event()
         self._closed = False
 
@@ -149,7 +144,8 @@ class Manager:
             KeyConflict: the key belongs to a saga with another body.
             DefinitionError: no such name, or the steps make no saga.
             HandlerNotFoundError: an action of this process has no handler.
-            PayloadError: the context cannot travel as JSON, or is too large.
+            PayloadError: the context cannot travel as JSON, is too large, or lacks
+                what the first steps read.
             StoreUnavailableError: the store stayed away; with a key it is safe
                 to call again, without one the saga may exist.
         """
@@ -169,10 +165,7 @@ class Manager:
         Raises:
             SagaNotFoundError: no such saga.
         """
-        saga = await self._store.load(_checked_id(saga_id))
-        if saga is None:
-            raise SagaNotFoundError(saga_id)
-        return saga
+        return await self._load(checked_id(saga_id))
 
     async def record(self, saga_id: str) -> SagaRecord:
         """Return a saga with its history and everything else that is known.
@@ -180,43 +173,11 @@ class Manager:
         Raises:
             SagaNotFoundError: no such saga.
         """
-        record = await self._store.record(_checked_id(saga_id))
-        if record is None:
-            raise SagaNotFoundError(saga_id)
-        return record
+        return await self._record(checked_id(saga_id))
 
     async def list_active(self) -> list[Saga]:
         """Return every saga that has not ended; ``failed`` ones are among them."""
         return await self._store.list_active()
-
-    async def compensate(
-        self,
-        saga_id: str,
-        *,
-        reason: str,
-        principal: str = "manager",
-        force: bool = False,
-    ) -> Saga:
-        """Undo a saga.
-
-        Args:
-            saga_id: which.
-            reason: why; kept in the history.
-            principal: who asks; kept in the history.
-            force: also past the pivot, also when it completed.
-
-        Raises:
-            PayloadError: reason or principal is empty, too long or unreadable.
-            SagaNotFoundError: no such saga.
-            TransitionRefused: the table does not allow it; nothing changed.
-        """
-        event = CompensateRequested(
-            _checked_id(saga_id),
-            checked_text(principal, "principal"),
-            checked_text(reason, "reason"),
-            force=force,
-        )
-        return await self._submit(event)
 
     async def wait(self, saga_id: str, timeout: float | None = None) -> Saga:
         """Return the saga once it is completed, compensated or failed.
@@ -230,7 +191,7 @@ class Manager:
             TimeoutError: it did not come to rest in time.
         """
         async with asyncio.timeout(timeout):
-            return await self._engine.waiters.wait(_checked_id(saga_id))
+            return await self._engine.waiters.wait(checked_id(saga_id))
 
     async def run(self) -> None:
         """Return when ``stop`` was called; the engine works meanwhile."""
@@ -259,17 +220,3 @@ class Manager:
             await self._broker.close()
         await self._store.close()
         self._stopping.set()
-
-    async def _submit(self, event: Event) -> Saga:
-        decision = await self._engine.pipeline.submit(event, patience=PATIENCE_SECONDS)
-        if decision.refusal is not None:
-            raise decision.refusal
-        assert decision.saga is not None, "only answers may be about no saga"
-        return decision.saga
-
-
-def _checked_id(saga_id: str) -> SagaId:
-    # What has not the form of an id cannot be one; a store need not be asked.
-    if not is_saga_id(saga_id):
-        raise SagaNotFoundError(saga_id)
-    return SagaId(saga_id)

@@ -282,8 +282,9 @@ class CommitPipeline:
         for waiting, decision in zip(batch, decisions, strict=True):
             if not waiting.future.done():
                 waiting.future.set_result(decision)
+        parts = [part for decision in decisions for part in decision.parts]
         for listener in self._listeners:
-            listener(decisions)
+            listener(parts)
 
 
 def _closed() -> StoreUnavailableError:

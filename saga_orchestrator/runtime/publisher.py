@@ -18,8 +18,7 @@ from dataclasses import dataclass
 import structlog
 
 from saga_orchestrator.core.commands import Command
-from saga_orchestrator.core.dispatch import command_for
-from saga_orchestrator.core.events import StepFailed
+from saga_orchestrator.core.dispatch import command_for, unsendable
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.references import MissingPathError
 from saga_orchestrator.core.saga import Saga, SagaData
@@ -211,14 +210,7 @@ class Publisher:
         return known[routing_key]
 
     def _fail(self, fence: Fence, problem: str) -> None:
-        failure = StepFailed(
-            fence,
-            refused=True,
-            error_type="InvalidInput",
-            error=problem,
-            retryable=False,
-        )
-        self._pipeline.post(failure)
+        self._pipeline.post(unsendable(fence, problem))
 
     async def _put_off(self, offers: list[Offer], reason: str) -> None:
         """Leave rows in the outbox, with the reason, for the relay to try later."""

@@ -10,7 +10,8 @@ A command::
         "context": {…}, "input": {…}, "output": …, "outputs": {…},
         "timeout_ms": 60000, "expires_at": "2026-…Z", "deadline_at": null}]}
 
-``input`` is absent where it is the context itself. A reply repeats the first
+``input`` is absent where it is the context itself; ``undoes`` is there only where
+a residual is undone, and is the id of the saga that the effect belongs to. A reply repeats the first
 six fields but the names, and says its answer::
 
     {"v": 1, "replies": [{"saga_id": …, "step": …, "direction": …,
@@ -76,6 +77,7 @@ class _CommandFields(_FenceFields):
     timeout_ms: Annotated[int, Field(gt=0, le=_MILLIS_MAX)]
     expires_at: Annotated[AwareDatetime, Field(strict=False)]
     deadline_at: Annotated[AwareDatetime | None, Field(strict=False)] = None
+    undoes: _Text | None = None
 
 
 class _ReplyFields(_FenceFields):
@@ -118,6 +120,8 @@ def command_text(command: Command) -> str:
         document["input"] = command.input
     if command.deadline_at is not None:
         document["deadline_at"] = command.deadline_at.isoformat()
+    if command.undoes is not None:
+        document["undoes"] = command.undoes
     return _text(document)
 
 
@@ -203,6 +207,7 @@ def _command(fields: _CommandFields, has_input: bool) -> Command:
         timeout=dt.timedelta(milliseconds=fields.timeout_ms),
         expires_at=fields.expires_at,
         deadline_at=fields.deadline_at,
+        undoes=None if fields.undoes is None else SagaId(fields.undoes),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ from saga_orchestrator.core.draft import merged
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.payload import Json
+from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.saga import Saga, SagaData
 from saga_orchestrator.core.states import Outcome
 from saga_orchestrator.errors import StoreDataError
@@ -67,6 +69,19 @@ def with_condition_data(saga: Saga, patches: Patches, entries: Entries) -> Saga:
 def with_all_data(saga: Saga, patches: Patches, entries: Entries) -> Saga:
     """Return the saga with its context and outputs; ``all_entries`` were read."""
     return _with_data(saga, saga.plan.number, patches, entries)
+
+
+def with_residuals(sagas: Iterable[Saga], residuals: Iterable[Residual]) -> list[Saga]:
+    """Return the sagas, each with those of the residuals that are its own."""
+    known: defaultdict[SagaId, dict[int, Residual]] = defaultdict(dict)
+    for one in residuals:
+        known[one.fence.saga_id][one.number] = one
+    return [
+        replace(saga, data=replace(saga.data, residuals=known[saga.id]))
+        if saga.id in known
+        else saga
+        for saga in sagas
+    ]
 
 
 def context_at(saga_id: SagaId, revision: int, patches: Patches) -> dict[str, Json]:

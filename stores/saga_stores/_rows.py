@@ -18,7 +18,6 @@ from saga_orchestrator.core.decision import (
     HistoryEntry,
     HistoryKind,
     Ignored,
-    Residual,
 )
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
@@ -32,7 +31,9 @@ from saga_stores._json import from_json, from_json_object, storable, to_json
 
 Row = Sequence[Any]
 
-FIXED_COLUMNS = ("id", "name", "key", "fingerprint", "plan_digest", "created_at")
+FIXED_COLUMNS = (
+    *("id", "name", "key", "fingerprint", "plan_digest", "created_at", "undoes"),
+)
 """Of ``sagas``: written once."""
 
 CHANGING_COLUMNS = (
@@ -52,9 +53,6 @@ HISTORY_COLUMNS = (
 IGNORED_COLUMNS = (
     *("saga_id", "slot", "number", "at", "reason", "step", "direction"),
     *("generation", "answer"),
-)
-RESIDUAL_COLUMNS = (
-    *("saga_id", "number", "at", "step", "direction", "generation", "output"),
 )
 NEW_OUTBOX_COLUMNS = (
     *("saga_id", "step", "direction", "generation", "claimed_until", "created_at"),
@@ -93,7 +91,7 @@ class RowCodec:
             storable(key, f"saga {saga.id}: its key")
         fixed = (
             *(saga.id, saga.name, key, saga.fingerprint, saga.plan.digest),
-            self.to_column(saga.created_at),
+            *(self.to_column(saga.created_at), saga.undoes),
         )
         return fixed + self._changing(saga)
 
@@ -134,6 +132,7 @@ class RowCodec:
             fingerprint,
             _,
             created_at,
+            undoes,
             state,
             direction,
             halting,
@@ -170,6 +169,7 @@ class RowCodec:
                 deadline_at=self._instant(deadline_at),
                 wake_at=self._instant(wake_at),
                 reason=reason,
+                undoes=undoes,
             )
         except _UNREADABLE as error:
             raise StoreDataError(f"saga {saga_id} cannot be read: {error}") from error
@@ -230,7 +230,7 @@ class RowCodec:
                 attempt=attempt,
                 data={} if data is None else from_json_object(data, what),
                 sent=[
-                    Dispatch(_fence(saga_id, *fence), resend)
+                    Dispatch(fence_from(saga_id, *fence), resend)
                     for *fence, resend in from_json(sent or "[]", what)
                 ],
             )
@@ -245,7 +245,7 @@ class RowCodec:
             ignored.number,
             self.to_column(ignored.at),
             storable(ignored.reason, f"saga {saga_id}: an ignored answer"),
-            *_columns(ignored.fence),
+            *fence_columns(ignored.fence),
             ignored.answer,
         )
 
@@ -253,27 +253,7 @@ class RowCodec:
         """Return what a row of ``IGNORED_COLUMNS`` tells."""
         saga_id, _, number, at, reason, *fence, answer = row
         return Ignored(
-            number, self.from_column(at), reason, _fence(saga_id, *fence), answer
-        )
-
-    def new_residual(self, saga_id: SagaId, residual: Residual) -> tuple[Any, ...]:
-        """Return the row to insert: ``RESIDUAL_COLUMNS``."""
-        output = to_json(residual.output, f"saga {saga_id}: a residual's output")
-        at = self.to_column(residual.at)
-        return (saga_id, residual.number, at, *_columns(residual.fence), output)
-
-    def residual(self, row: Row) -> Residual:
-        """Return what a row of ``RESIDUAL_COLUMNS`` tells.
-
-        Raises:
-            StoreDataError: the row cannot be read.
-        """
-        saga_id, number, at, *fence, output = row
-        return Residual(
-            number,
-            self.from_column(at),
-            _fence(saga_id, *fence),
-            from_json(output, f"saga {saga_id}: a residual's output"),
+            number, self.from_column(at), reason, fence_from(saga_id, *fence), answer
         )
 
     # -- the outbox --------------------------------------------------------
@@ -283,13 +263,13 @@ class RowCodec:
     ) -> tuple[Any, ...]:
         """Return the row to upsert: ``NEW_OUTBOX_COLUMNS``."""
         instants = self.to_column(claimed_until), self.to_column(now)
-        return (fence.saga_id, *_columns(fence), *instants)
+        return (fence.saga_id, *fence_columns(fence), *instants)
 
     def outgoing(self, row: Row) -> OutboxRow:
         """Return what a row of ``OUTBOX_COLUMNS`` tells."""
         *fence, claimed_until, attempts, error = row
         return OutboxRow(
-            _fence(*fence), self.from_column(claimed_until), attempts, error
+            fence_from(*fence), self.from_column(claimed_until), attempts, error
         )
 
     def _optional(self, instant: dt.datetime | None) -> Any:  # noqa: ANN401 - the driver's
@@ -304,11 +284,13 @@ def outbox_key(fence: Fence) -> tuple[SagaId, str, int]:
     return (fence.saga_id, fence.step, fence.generation)
 
 
-def _columns(fence: Fence) -> tuple[str, str, int]:
+def fence_columns(fence: Fence) -> tuple[str, str, int]:
+    """Return a fence's columns behind ``saga_id``."""
     return (fence.step, fence.direction.value, fence.generation)
 
 
-def _fence(saga_id: SagaId, step: str, direction: str, generation: int) -> Fence:
+def fence_from(saga_id: SagaId, step: str, direction: str, generation: int) -> Fence:
+    """Return the fence of a row's columns."""
     return Fence(saga_id, step, Direction(direction), generation)
 
 

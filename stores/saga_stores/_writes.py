@@ -14,6 +14,7 @@ from saga_orchestrator.core.plan import Plan
 from saga_orchestrator.core.saga import NO_DATA, Saga
 from saga_stores._json import to_json
 from saga_stores._plans import PlanCache
+from saga_stores._residual_rows import new_residual, settlement_of
 from saga_stores._rows import FIXED_COLUMNS, RowCodec
 
 Rows = list[tuple[Any, ...]]
@@ -33,7 +34,9 @@ class Writes:
         outbox: ``NEW_OUTBOX_COLUMNS`` to upsert; one that is there (a resend) is
             claimed anew. Settle first: a resend of what was settled stays.
         ignored: ``IGNORED_COLUMNS``, to upsert by slot.
-        residuals: ``RESIDUAL_COLUMNS`` to insert.
+        residuals: ``NEW_RESIDUAL_COLUMNS`` to insert.
+        settlements: ``SETTLEMENT_COLUMNS``, saga id and number, to update; after
+            the inserts.
         snapshots: rows of ``SAGA_COLUMNS`` and what they say; remember them
             after the commit.
     """
@@ -46,6 +49,7 @@ class Writes:
     outbox: Rows
     ignored: Rows
     residuals: Rows
+    settlements: Rows
     snapshots: list[tuple[tuple[Any, ...], Saga]]
 
 
@@ -86,7 +90,14 @@ def writes_of(
         ],
         ignored=[codec.new_ignored(saga_id, one) for saga_id, one in batch.ignored],
         residuals=[
-            codec.new_residual(saga_id, one) for saga_id, one in batch.residuals
+            new_residual(codec, saga_id, one)
+            for saga_id, one in batch.residuals
+            if one.settled is None
+        ],
+        settlements=[
+            settlement_of(codec, saga_id, one.number, one.settled)
+            for saga_id, one in batch.residuals
+            if one.settled is not None
         ],
         snapshots=[(row, saga) for row, saga in changed if saga.data is NO_DATA],
     )
@@ -99,6 +110,7 @@ def _patches(batch: Batch) -> Iterable[tuple[SagaId, int, Mapping[str, Json]]]:
     of the same batch may have updated it already.
     """
     for decision in batch.decisions:
-        if decision.created and decision.saga is not None:
-            yield decision.saga.id, 0, decision.saga.context
+        for part in decision.parts:
+            if part.created and part.saga is not None:
+                yield part.saga.id, 0, part.saga.context
     yield from batch.updates

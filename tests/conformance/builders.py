@@ -9,6 +9,8 @@ from typing import Any
 
 from saga_orchestrator.core.definition import SagaDefinition, Step
 from saga_orchestrator.core.events import (
+    ResidualDismissRequested,
+    ResidualUndoRequested,
     SagaStarted,
     StepFailed,
     StepSucceeded,
@@ -16,6 +18,7 @@ from saga_orchestrator.core.events import (
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.plan import Plan, compile_plan
+from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.retry import RetryPolicy
 from saga_orchestrator.core.saga import NO_DATA, Saga
 from saga_orchestrator.core.states import Direction
@@ -110,6 +113,73 @@ async def complete(store: Store, saga: Saga) -> Saga:
         assert last is not None
         saga = last
     return saga
+
+
+async def with_residual(
+    store: Store, plan: Plan = PLAN, output: Any = None, **fields: Any
+) -> Saga:
+    """End a saga whose first step succeeded after its undo was sent."""
+    saga = await begin(store, plan, **fields)
+    action = fence_of(saga, plan.steps[0].name)
+    saga = await apply(store, StepFailed(action, refused=False))
+    saga = await apply(store, StepSucceeded(action, output))
+    saga = await complete(store, saga)
+    await store.settle([action])
+    assert saga.is_compensated
+    return saga
+
+
+async def with_three_residuals(store: Store) -> Saga:
+    """End a saga of which three steps succeeded after they were undone."""
+    names = ("x", "y", "z")
+    steps = [step(name, depends_on=("a",)) for name in names]
+    saga = await succeed(store, await begin(store, plan_of("a", *steps)), "a")
+    actions = [fence_of(saga, name) for name in names]
+    saga = await apply(store, *(StepFailed(one, refused=False) for one in actions))
+    await complete(store, saga)
+    return await apply(store, *(StepSucceeded(one, one.step) for one in actions))
+
+
+async def residual_of(store: Store, saga: Saga) -> Residual:
+    """Return a saga's only residual."""
+    record = await store.record(saga.id)
+    assert record is not None
+    (residual,) = record.residuals
+    return residual
+
+
+def dismissal(residual: Residual, **fields: Any) -> ResidualDismissRequested:
+    """Return the event of a person who dismisses a residual."""
+    fields = {"principal": "ann", "reason": "no effect"} | fields
+    return ResidualDismissRequested(
+        residual.fence.saga_id, number=residual.number, **fields
+    )
+
+
+async def undoing(
+    store: Store, residual: Residual, **fields: Any
+) -> ResidualUndoRequested:
+    """Return the event of a person who has a residual undone."""
+    saga_id = residual.fence.saga_id
+    loaded = await store.load_step(saga_id, residual.fence.step)
+    assert loaded is not None
+    fields = {"principal": "ann", "reason": "paid twice", "undo_id": new_id()} | fields
+    return ResidualUndoRequested(
+        saga_id, number=residual.number, data=loaded[1], **fields
+    )
+
+
+async def goes_on(store: Store, running: Saga, found: list[Residual]) -> None:
+    """Check that residuals are what they were, that each is undone, that sagas run."""
+    assert await store.open_residuals(len(found) + 1) == found
+    for residual in found:
+        event = await undoing(store, residual)
+        await apply(store, event)
+        undo = await store.load(event.undo_id)
+        assert undo is not None
+        assert (await complete(store, undo)).is_compensated
+    assert await store.open_residuals(1) == []
+    assert (await complete(store, running)).is_completed
 
 
 def bare(saga: Saga | None) -> Saga:

@@ -11,7 +11,6 @@ from saga_orchestrator.core.decision import HistoryKind
 from saga_orchestrator.core.events import (
     SagaStarted,
     StepFailed,
-    StepSucceeded,
     TimeCame,
 )
 from saga_orchestrator.core.ids import SagaId
@@ -38,6 +37,7 @@ from tests.conformance.builders import (
     refuse,
     step,
     succeed,
+    with_residual,
 )
 from tests.conformance.conftest import OpenStore
 
@@ -182,23 +182,12 @@ async def test_delete_takes_everything(store: Store) -> None:
     assert (len(record.history), record.ignored) == (1, ())
 
 
-async def _with_residual(store: Store) -> Saga:
-    saga = await begin(store, ONE)
-    action = fence_of(saga, "a")
-    saga = await apply(store, StepFailed(action, refused=False), StepSucceeded(action))
-    saga = await complete(store, saga)
-    await store.settle([action])
-    assert saga.is_compensated
-    assert saga.residuals == 1
-    return saga
-
-
 async def test_delete_refuses_what_is_needed(store: Store) -> None:
     """Active sagas, open residuals and unsettled commands stay."""
     active = await begin(store)
     parked = await refuse(store, await begin(store, PARKED), "a")
     unsettled = await succeed(store, await begin(store, ONE), "a")
-    residual = await _with_residual(store)
+    residual = await with_residual(store, ONE)
     for saga in (active, parked, unsettled, residual):
         before = await store.record(saga.id)
         with pytest.raises(TransitionRefused) as refused:

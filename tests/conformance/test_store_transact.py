@@ -397,7 +397,7 @@ async def test_conditions_see_context_and_outputs(store: Store) -> None:
         step("b", when={"outputs.a.ok": True}),
         step("c", when={"context.go": "yes"}),
         step("d", when={"context.go": "no"}),
-        step("e", when={"outputs.b.missing": 1}),
+        step("e", when={"outputs.b.found": 2}),
     )
     saga = await begin(store, plan, context={"go": "maybe"})
     saga = await succeed(store, saga, "a", output={"ok": True}, update={"go": "yes"})
@@ -473,11 +473,12 @@ async def test_a_late_success_is_a_residual(store: Store) -> None:
     record = await store.record(saga.id)
     assert record is not None
     (residual,) = record.residuals
-    assert residual.number == record.saga.residuals == 1
     assert residual.fence == action
     assert residual.output == {"id": 7}
-    kinds = [entry.kind for entry in record.history]
-    assert HistoryKind.RESIDUAL_FOUND in kinds
+    assert record.saga.residuals == 1
+    assert residual.settled is None
+    entry = record.history[residual.number - 1]
+    assert (entry.seq, entry.kind) == (residual.number, HistoryKind.RESIDUAL_FOUND)
 
 
 async def test_an_undone_step_keeps_its_output(store: Store) -> None:

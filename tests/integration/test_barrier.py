@@ -15,6 +15,7 @@ import asyncpg  # type: ignore[import-untyped]  # it ships no types
 import pytest
 
 from saga_orchestrator.core.commands import Answer
+from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.states import Direction
 from saga_orchestrator.participant.barrier import (
     Claim,
@@ -28,7 +29,7 @@ from saga_orchestrator.participant.signals import StepFailed, Superseded
 from saga_orchestrator.participant.threads import HandlerThreads
 from saga_orchestrator.participant.values import InvalidOutput
 from tests.support.ledgers import Gate, Ledger, PostgresLedger, Receipt, SqliteLedger
-from tests.support.participants import StillClock, action, context_of, undo
+from tests.support.participants import SAGA, StillClock, action, context_of, undo
 
 
 async def _open(kind: str, request: pytest.FixtureRequest, *, broken: bool) -> Ledger:
@@ -120,6 +121,28 @@ async def test_an_undo_of_what_never_ran_is_done(ledger: Ledger, other: Ledger) 
         with pytest.raises(Superseded):
             await late.run(action())
     assert await ledger.rows() == []
+
+
+_UNDO_SAGA = "01JGFJJZ00000000000000000Z"
+
+
+async def test_undo_of_a_residual_finds_the_effect(ledger: Ledger) -> None:
+    """It comes from another saga, and belongs to the one that had the effect."""
+    await ledger.run(action())
+    residual = undo(saga_id=_UNDO_SAGA, undoes=SagaId(SAGA))
+    await ledger.run(residual)
+    assert await ledger.rows() == ["action", "compensation"]
+    await ledger.run(residual)
+    assert await ledger.rows() == ["action", "compensation"]
+
+
+async def test_undo_of_a_residual_that_was_undone_has_no_effect(ledger: Ledger) -> None:
+    """The answer was late, the effect was not: the saga's own undo had seen it."""
+    await ledger.run(action())
+    await ledger.run(undo())
+    ctx = context_of(undo(saga_id=_UNDO_SAGA, undoes=SagaId(SAGA)))
+    await ledger.run(ctx)
+    assert (await ledger.rows(), ctx.had_effect) == (["action", "compensation"], False)
 
 
 async def test_an_undo_follows_its_action_once(ledger: Ledger) -> None:

@@ -12,6 +12,13 @@ import pytest
 from saga_orchestrator.errors import SchemaVersionError, StoreUnavailableError
 from saga_orchestrator.ports.store import Migration, Store
 from saga_stores.postgres import PostgresSagaStore, schema
+from tests.conformance.builders import (
+    begin,
+    goes_on,
+    plan_of,
+    succeed,
+    with_three_residuals,
+)
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -20,6 +27,16 @@ if TYPE_CHECKING:
 TABLES = (
     "SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename"
 )
+
+
+# The first release numbered a saga's residuals from 1.
+COUNT_RESIDUALS = """
+    UPDATE saga_residuals SET number = (
+        SELECT count(*) FROM saga_residuals AS found
+        WHERE found.saga_id = saga_residuals.saga_id
+            AND found.number <= saga_residuals.number
+    )
+"""
 
 
 def made_up(number: int, sql: str) -> Migration:
@@ -163,3 +180,48 @@ async def test_every_store_has_its_own_secret(
     await again.close()
     assert len(store.secret) == 32
     assert store.secret != again.secret
+
+
+async def _take_back(
+    postgres_url: str, psql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Make the schema that the first migration alone made, with the same rows."""
+    await psql.execute("ALTER SCHEMA public RENAME TO newer; CREATE SCHEMA public")
+    with monkeypatch.context() as first_release:
+        first_release.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:1])
+        await PostgresSagaStore.migrate(postgres_url)
+    await psql.execute("DELETE FROM saga_meta")
+    for (table,) in await psql.fetch(TABLES):
+        if table != "schema_migrations":
+            columns = await psql.fetchval(
+                "SELECT string_agg(column_name, ', ') FROM information_schema.columns"
+                " WHERE table_schema = 'public' AND table_name = $1",
+                table,
+            )
+            await psql.execute(
+                f"INSERT INTO {table} ({columns}) SELECT {columns} FROM newer.{table}"
+            )
+    await psql.execute("DROP SCHEMA newer CASCADE")
+    await psql.execute(COUNT_RESIDUALS)
+
+
+async def test_a_database_of_the_first_release_goes_on(
+    postgres_url: str, psql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Running sagas run on, residuals can be undone, under their entries' numbers."""
+    store = await Store.open(postgres_url, migrate=True)
+    running = await succeed(store, await begin(store, plan_of("a", "b")), "a")
+    await with_three_residuals(store)
+    found = await store.open_residuals(10)
+    await store.close()
+    await _take_back(postgres_url, psql, monkeypatch)
+    assert await psql.fetchval("SELECT max(number) FROM saga_residuals") == 3
+    with pytest.raises(SchemaVersionError, match="the schema is too old: 1 of 2"):
+        await Store.open(postgres_url)
+
+    assert await PostgresSagaStore.migrate(postgres_url) == schema.MIGRATIONS[1:]
+    store = await Store.open(postgres_url)
+    await goes_on(store, running, found)
+    steps = "SELECT DISTINCT state FROM saga_steps WHERE saga_id = $1"
+    assert await psql.fetchval(steps, running.id) == "completed"
+    await store.close()

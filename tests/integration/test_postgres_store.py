@@ -24,6 +24,7 @@ from tests.conformance.builders import (
     start,
     step,
     succeed,
+    with_residual,
 )
 from tests.support.postgres_sessions import waits_for_a_lock
 from tests.support.waiting import eventually
@@ -268,6 +269,10 @@ async def test_the_database_repeats_the_invariants(
         with pytest.raises(asyncpg.CheckViolationError):
             await psql.execute(f"UPDATE sagas SET {nonsense}")
     assert (await refuse(store, saga, "a")).is_compensated
+    await with_residual(store)
+    for half in ("settled_at = now()", "settled_by = 'ann'", "undo_id = 'x'"):
+        with pytest.raises(asyncpg.CheckViolationError):
+            await psql.execute(f"UPDATE saga_residuals SET {half}")
 
 
 async def test_a_closed_store_says_so(store: Store) -> None:

@@ -37,6 +37,7 @@ from tests.conformance.builders import (
     start,
     step,
     succeed,
+    with_residual,
 )
 from tests.support.waiting import eventually
 
@@ -208,6 +209,7 @@ async def test_a_file_of_something_else_is_refused(file: Path) -> None:
 async def test_the_database_repeats_the_invariants(store: Store, file: Path) -> None:
     """No other program can write a state that the engine knows to be impossible."""
     saga = await begin(store)
+    await with_residual(store)
     with sqlite3.connect(file) as other:
         for change in (
             "state = 'lost'",
@@ -222,6 +224,9 @@ async def test_the_database_repeats_the_invariants(store: Store, file: Path) -> 
         ):
             with pytest.raises(sqlite3.IntegrityError):
                 other.execute(f"UPDATE sagas SET {change}")
+        for half in ("settled_at = 1", "settled_by = 'ann'", "undo_id = 'x'"):
+            with pytest.raises(sqlite3.IntegrityError):
+                other.execute(f"UPDATE saga_residuals SET {half}")
     other.close()
     assert await store.load(saga.id) is not None
 

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from saga_orchestrator import Manager, Outcome, StepState
+from saga_orchestrator import Direction, Manager, Outcome, StepFailed, StepState
+from saga_orchestrator.bootstrap import open_worker
+from saga_orchestrator.settings import Settings
 from tests.support.waiting import eventually
-from tests.unit.runtime.stage import ONCE, Service
+from tests.unit.runtime.stage import ONCE, Service, raising
 
 ROOT = Path(__file__).parents[2]
 
@@ -104,6 +106,33 @@ async def test_a_worker_without_a_database_answers_over_the_broker(
         assert bad.is_compensated
         assert bad.status("a").state is StepState.COMPENSATED
         assert f"undo_a {bad.id} {{'by': 'a'}}" in worker.lines
+
+
+async def test_actions_and_undos_in_workers_of_their_own(postgres_url, rabbit_url):
+    """One serves steps only, one compensations only; undos wait for the second."""
+    settings = Settings(broker=rabbit_url)
+    doing, undoing = Service("far"), Service("far")
+    doing.does["c"] = raising(StepFailed("declined"))
+    async with Manager.open(
+        store=postgres_url, migrate=True, broker=rabbit_url, engine=True
+    ) as manager:
+        async with open_worker(
+            settings, [doing.handlers], frozenset({Direction.ACTION})
+        ):
+            saga = await manager.start("s", FAR.chain())
+            await eventually(lambda: _no_service(manager, saga.id), seconds=30)
+            async with open_worker(
+                settings, [undoing.handlers], frozenset({Direction.COMPENSATION})
+            ):
+                saga = await manager.wait(saga.id, timeout=60)
+        assert saga.is_compensated
+        assert doing.runs == ["a", "b", "c"]
+        assert undoing.runs == ["undo_b", "undo_a"]
+
+
+async def _no_service(manager: Manager, saga_id: str) -> bool:
+    record = await manager.record(saga_id)
+    return any("no service handles" in row.error for row in record.outbox)
 
 
 @pytest.mark.slow

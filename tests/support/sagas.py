@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from saga_orchestrator.core.decide import decide
@@ -11,6 +12,8 @@ from saga_orchestrator.core.events import (
     CompensateRequested,
     GiveUpRequested,
     ResendRequested,
+    ResidualDismissRequested,
+    ResidualUndoRequested,
     ResolveRequested,
     RetryRequested,
     SagaStarted,
@@ -26,6 +29,7 @@ from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.plan import compile_plan
 from saga_orchestrator.core.retry import RetryPolicy
+from saga_orchestrator.core.saga import SagaData
 from saga_orchestrator.core.states import Direction, Phase
 
 if TYPE_CHECKING:
@@ -36,14 +40,15 @@ if TYPE_CHECKING:
         Dispatch,
         HistoryEntry,
         HistoryKind,
-        Residual,
     )
     from saga_orchestrator.core.events import Event
     from saga_orchestrator.core.payload import Json
+    from saga_orchestrator.core.residual import Residual
     from saga_orchestrator.core.saga import Saga, StepStatus
 
 NOW = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
 SAGA_ID = SagaId("01JGFJJZ00000000000000000A")
+UNDO_ID = SagaId("01JGFJJZ00000000000000000B")
 ONCE = RetryPolicy(max_attempts=1)
 TWICE = RetryPolicy(max_attempts=2, jitter=0.0)
 
@@ -78,7 +83,7 @@ class Run:
         now: the clock; ``wait`` moves it.
         history: every entry so far.
         dispatches: every command so far, resends included.
-        residuals: every residual so far.
+        residuals: every residual so far, as it was opened and as it was settled.
         last: the decision of the last event.
     """
 
@@ -93,7 +98,8 @@ class Run:
         self.dispatches: list[Dispatch] = []
         self.residuals: list[Residual] = []
         plan = compile_plan(definition)
-        started = SagaStarted(SAGA_ID, plan, context or {})
+        self.context = context or {}
+        started = SagaStarted(SAGA_ID, plan, self.context)
         self._keep(decide(None, started, self.now))
 
     # -- events -----------------------------------------------------------
@@ -173,6 +179,26 @@ class Run:
         return self.apply(
             GiveUpRequested(self.saga.id, "ann", "asked", step, generation)
         )
+
+    def undo_residual(self, number: int, undo_id: SagaId = UNDO_ID) -> Decision:
+        """Ask for a residual to be undone by a saga of that id."""
+        self._load_residuals()
+        data = SagaData(self.context, self.saga.outputs)
+        return self.apply(
+            ResidualUndoRequested(self.saga.id, "ann", "asked", number, undo_id, data)
+        )
+
+    def dismiss_residual(self, number: int) -> Decision:
+        """Say that a residual needs no undo."""
+        self._load_residuals()
+        return self.apply(
+            ResidualDismissRequested(self.saga.id, "ann", "asked", number)
+        )
+
+    def _load_residuals(self) -> None:
+        """Load what a store loads for such a request: the last word on each."""
+        known = {residual.number: residual for residual in self.residuals}
+        self.saga = replace(self.saga, data=replace(self.saga.data, residuals=known))
 
     # -- questions --------------------------------------------------------
 

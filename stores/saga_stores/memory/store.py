@@ -6,13 +6,15 @@ import datetime as dt
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import islice
 from typing import Self
 
-from saga_orchestrator.core.batch import decide_batch, saga_ids, start_keys
+from saga_orchestrator.core.batch import decide_batch
 from saga_orchestrator.core.decision import Decision
 from saga_orchestrator.core.events import Event
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
+from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.saga import Saga, SagaData
 from saga_orchestrator.core.states import SagaState
 from saga_orchestrator.errors import ConfigurationError, SagaNotFoundError
@@ -25,19 +27,18 @@ from saga_orchestrator.ports.store import (
     SagaRecord,
     Store,
 )
-from saga_stores._data import (
-    all_entries,
-    awaited_step,
-    command_data,
-    command_entries,
-    condition_entries,
-    with_all_data,
-    with_condition_data,
-)
 from saga_stores._deletion import require_deletable
 from saga_stores._json import storable
 from saga_stores._plans import PlanCache
 from saga_stores._writes import writes_of
+from saga_stores.memory.loading import (
+    load_batch,
+    load_dispatch,
+    load_step,
+    load_whole,
+    record_of,
+    residuals_of,
+)
 from saga_stores.memory.tables import CODEC, Tables
 
 _SHARED: dict[str, Tables] = {}
@@ -96,7 +97,7 @@ class MemorySagaStore(Store):
         """Decide and perform a batch of events."""
         await self._turn()
         now = self._clock.now()
-        batch = decide_batch(events, self._load(events), now)
+        batch = decide_batch(events, load_batch(self._tables, events), now)
         writes = writes_of(batch, now, lease, CODEC, _NO_PLANS)
         self._tables.perform(batch, writes, settled)
         return batch.decisions
@@ -134,7 +135,14 @@ class MemorySagaStore(Store):
     ) -> list[tuple[Saga, SagaData] | None]:
         """Load what ``command_for`` needs."""
         await self._turn()
-        return [self._load_dispatch(fence) for fence in fences]
+        return [load_dispatch(self._tables, fence) for fence in fences]
+
+    async def load_step(
+        self, saga_id: SagaId, step: str
+    ) -> tuple[Saga, SagaData] | None:
+        """Load what a step's command is made of, awaited or not."""
+        await self._turn()
+        return load_step(self._tables, saga_id, step)
 
     # -- time --------------------------------------------------------------
 
@@ -162,23 +170,12 @@ class MemorySagaStore(Store):
     async def load(self, saga_id: SagaId) -> Saga | None:
         """Return a saga with its whole context and all outputs."""
         await self._turn()
-        saga = self._tables.sagas.get(saga_id)
-        return None if saga is None else self._with_all_data(saga)
+        return load_whole(self._tables, saga_id)
 
     async def record(self, saga_id: SagaId) -> SagaRecord | None:
         """Return a saga with its history and everything else that is known."""
         await self._turn()
-        tables = self._tables
-        saga = tables.sagas.get(saga_id)
-        if saga is None:
-            return None
-        return SagaRecord(
-            self._with_all_data(saga),
-            tuple(map(CODEC.entry, tables.history[saga_id])),
-            tuple(map(CODEC.ignored, tables.ignored.get(saga_id, ()))),
-            tuple(map(CODEC.residual, tables.residuals.get(saga_id, ()))),
-            tuple(tables.commands_of(saga_id)),
-        )
+        return record_of(self._tables, saga_id)
 
     async def find(self, which: SagaFilter) -> list[Saga]:
         """Return snapshots without data, newest first."""
@@ -193,6 +190,20 @@ class MemorySagaStore(Store):
         ]
         found.sort(key=lambda saga: saga.id, reverse=True)
         return found[: which.limit]
+
+    async def open_residuals(
+        self, limit: int, *, after: tuple[SagaId, int] | None = None
+    ) -> list[Residual]:
+        """Return residuals that nobody has settled, by saga id and number."""
+        await self._turn()
+        found = residuals_of(self._tables, sorted(self._tables.residuals))
+        still_open = (one for one in found if one.settled is None)
+        beyond = (
+            one
+            for one in still_open
+            if after is None or (one.fence.saga_id, one.number) > after
+        )
+        return list(islice(beyond, limit))
 
     async def counts(self) -> dict[SagaState, int]:
         """Return how many sagas are in each state."""
@@ -219,29 +230,3 @@ class MemorySagaStore(Store):
 
     async def _turn(self) -> None:
         await self._clock.sleep(0)
-
-    def _load(self, events: Sequence[Event]) -> list[Saga]:
-        tables = self._tables
-        keyed = [tables.keys.get(key) for key in start_keys(events)]
-        wanted = sorted({*saga_ids(events), *(one for one in keyed if one)})
-        sagas = [tables.sagas[one] for one in wanted if one in tables.sagas]
-        return [
-            self._with_condition_data(saga) if saga.plan.has_conditions else saga
-            for saga in sagas
-        ]
-
-    def _load_dispatch(self, fence: Fence) -> tuple[Saga, SagaData] | None:
-        saga = self._tables.sagas.get(fence.saga_id)
-        number = awaited_step(saga, fence)
-        if saga is None or number is None:
-            return None
-        entries = self._tables.entries(command_entries(saga, number))
-        return saga, command_data(saga, number, self._tables.patches, entries)
-
-    def _with_condition_data(self, saga: Saga) -> Saga:
-        entries = self._tables.entries(condition_entries(saga))
-        return with_condition_data(saga, self._tables.patches, entries)
-
-    def _with_all_data(self, saga: Saga) -> Saga:
-        entries = self._tables.entries(all_entries(saga))
-        return with_all_data(saga, self._tables.patches, entries)

@@ -19,11 +19,13 @@ from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.saga import NO_DATA, Saga
 from saga_orchestrator.ports.store import IGNORED_KEPT, OutboxRow
 from saga_stores._data import Entries
+from saga_stores._residual_rows import NEW_RESIDUAL_COLUMNS, SETTLEMENT_COLUMNS
 from saga_stores._rows import HISTORY_COLUMNS, RowCodec, outbox_key
 from saga_stores._writes import Writes
 
 OutboxKey = tuple[SagaId, str, int]
 
+_OPEN = (None,) * len(SETTLEMENT_COLUMNS)
 _DATA = HISTORY_COLUMNS.index("data")
 
 
@@ -44,7 +46,7 @@ class Tables:
         patches: per saga (revision, JSON text).
         history: per saga its rows, entry ``seq`` at ``seq - 1``.
         ignored: per saga the last rows.
-        residuals: per saga its rows.
+        residuals: per saga its rows, by number.
         outbox: commands not confirmed, in the order they were recorded.
     """
 
@@ -57,7 +59,9 @@ class Tables:
         self.ignored: defaultdict[SagaId, deque[tuple[Any, ...]]] = defaultdict(
             lambda: deque(maxlen=IGNORED_KEPT)
         )
-        self.residuals: defaultdict[SagaId, list[tuple[Any, ...]]] = defaultdict(list)
+        self.residuals: defaultdict[SagaId, dict[int, tuple[Any, ...]]] = defaultdict(
+            dict
+        )
         self.outbox: dict[OutboxKey, OutboxRow] = {}
 
     def perform(self, batch: Batch, writes: Writes, settled: Sequence[Fence]) -> None:
@@ -74,7 +78,10 @@ class Tables:
         for row in writes.ignored:
             self.ignored[row[0]].append(row)
         for row in writes.residuals:
-            self.residuals[row[0]].append(row)
+            self.residuals[row[0]][row[1]] = (*row, *_OPEN)
+        for *settlement, saga_id, number in writes.settlements:
+            found = self.residuals[saga_id][number][: len(NEW_RESIDUAL_COLUMNS)]
+            self.residuals[saga_id][number] = (*found, *settlement)
         for *fence, claimed_until, _ in writes.outbox:
             new = CODEC.outgoing((*fence, claimed_until, 0, ""))
             there = self.outbox.setdefault(outbox_key(new.fence), new)

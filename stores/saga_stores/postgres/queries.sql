@@ -11,7 +11,7 @@
 -- row: the clock's.
 -- $1 ids, $2 names and $3 keys of starts
 WITH locked AS MATERIALIZED (
-    SELECT id, name, key, fingerprint, plan_digest, created_at,
+    SELECT id, name, key, fingerprint, plan_digest, created_at, undoes,
         state, direction, halting, version, revision, ignored, residuals,
         steps, timers, updated_at, ended_at, deadline_at, wake_at, reason
     FROM sagas
@@ -29,24 +29,24 @@ SELECT locked.*, clock.now FROM clock LEFT JOIN locked ON true
 
 -- name: write
 -- What most batches write, in one round trip. The parts touch different rows, so
--- their order does not matter. $1-$2 plans, $3-$22 new sagas, $23-$37 changed
--- ones, $38-$40 patches, $41-$51 history, $52-$57 dispatches, $58-$60 settled.
+-- their order does not matter. $1-$2 plans, $3-$23 new sagas, $24-$38 changed
+-- ones, $39-$41 patches, $42-$52 history, $53-$58 dispatches, $59-$61 settled.
 WITH plans AS (
     INSERT INTO saga_plans (digest, text)
     SELECT * FROM unnest($1::text[], $2::text[])
     ON CONFLICT DO NOTHING
 ), created AS (
     INSERT INTO sagas (
-        id, name, key, fingerprint, plan_digest, created_at,
+        id, name, key, fingerprint, plan_digest, created_at, undoes,
         state, direction, halting, version, revision, ignored, residuals,
         steps, timers, updated_at, ended_at, deadline_at, wake_at, reason
     )
     SELECT * FROM unnest(
         $3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-        $8::timestamptz[], $9::text[], $10::text[], $11::boolean[],
-        $12::integer[], $13::integer[], $14::integer[], $15::integer[],
-        $16::bytea[], $17::bytea[], $18::timestamptz[], $19::timestamptz[],
-        $20::timestamptz[], $21::timestamptz[], $22::text[]
+        $8::timestamptz[], $9::text[], $10::text[], $11::text[], $12::boolean[],
+        $13::integer[], $14::integer[], $15::integer[], $16::integer[],
+        $17::bytea[], $18::bytea[], $19::timestamptz[], $20::timestamptz[],
+        $21::timestamptz[], $22::timestamptz[], $23::text[]
     )
 ), changed AS (
     UPDATE sagas
@@ -58,10 +58,10 @@ WITH plans AS (
         deadline_at = after.deadline_at, wake_at = after.wake_at,
         reason = after.reason
     FROM unnest(
-        $23::text[], $24::text[], $25::boolean[], $26::integer[], $27::integer[],
-        $28::integer[], $29::integer[], $30::bytea[], $31::bytea[],
-        $32::timestamptz[], $33::timestamptz[], $34::timestamptz[],
-        $35::timestamptz[], $36::text[], $37::text[]
+        $24::text[], $25::text[], $26::boolean[], $27::integer[], $28::integer[],
+        $29::integer[], $30::integer[], $31::bytea[], $32::bytea[],
+        $33::timestamptz[], $34::timestamptz[], $35::timestamptz[],
+        $36::timestamptz[], $37::text[], $38::text[]
     ) AS after (
         state, direction, halting, version, revision, ignored, residuals,
         steps, timers, updated_at, ended_at, deadline_at, wake_at, reason, id
@@ -69,16 +69,16 @@ WITH plans AS (
     WHERE sagas.id = after.id
 ), patches AS (
     INSERT INTO saga_data (saga_id, revision, patch)
-    SELECT * FROM unnest($38::text[], $39::integer[], $40::json[])
+    SELECT * FROM unnest($39::text[], $40::integer[], $41::json[])
 ), entries AS (
     INSERT INTO saga_history (
         saga_id, seq, at, kind, state, step, direction, generation, attempt,
         data, sent
     )
     SELECT * FROM unnest(
-        $41::text[], $42::integer[], $43::timestamptz[], $44::text[], $45::text[],
-        $46::text[], $47::text[], $48::integer[], $49::integer[],
-        $50::json[], $51::json[]
+        $42::text[], $43::integer[], $44::timestamptz[], $45::text[], $46::text[],
+        $47::text[], $48::text[], $49::integer[], $50::integer[],
+        $51::json[], $52::json[]
     )
 ), dispatches AS (
     -- One that is there already is a resend: it is claimed anew.
@@ -86,14 +86,14 @@ WITH plans AS (
         saga_id, step, direction, generation, claimed_until, created_at
     )
     SELECT * FROM unnest(
-        $52::text[], $53::text[], $54::text[], $55::integer[],
-        $56::timestamptz[], $57::timestamptz[]
+        $53::text[], $54::text[], $55::text[], $56::integer[],
+        $57::timestamptz[], $58::timestamptz[]
     )
     ON CONFLICT (saga_id, step, generation)
     DO UPDATE SET claimed_until = EXCLUDED.claimed_until
 )
 DELETE FROM saga_outbox
-USING unnest($58::text[], $59::text[], $60::integer[])
+USING unnest($59::text[], $60::text[], $61::integer[])
     AS settled (saga_id, step, generation)
 WHERE saga_outbox.saga_id = settled.saga_id
     AND saga_outbox.step = settled.step
@@ -113,7 +113,7 @@ SET number = EXCLUDED.number, at = EXCLUDED.at, reason = EXCLUDED.reason,
     step = EXCLUDED.step, direction = EXCLUDED.direction,
     generation = EXCLUDED.generation, answer = EXCLUDED.answer
 
--- name: open_residuals
+-- name: insert_residuals
 INSERT INTO saga_residuals (
     saga_id, number, at, step, direction, generation, output
 )
@@ -121,6 +121,16 @@ SELECT * FROM unnest(
     $1::text[], $2::integer[], $3::timestamptz[], $4::text[], $5::text[],
     $6::integer[], $7::json[]
 )
+
+-- name: settle_residuals
+UPDATE saga_residuals
+SET settled_at = settled.at, settled_by = settled.by,
+    settled_reason = settled.reason, undo_id = settled.undo_id
+FROM unnest(
+    $1::timestamptz[], $2::text[], $3::text[], $4::text[], $5::text[], $6::integer[]
+) AS settled (at, by, reason, undo_id, saga_id, number)
+WHERE saga_residuals.saga_id = settled.saga_id
+    AND saga_residuals.number = settled.number
 
 -- name: plans
 SELECT digest, text FROM saga_plans WHERE digest = ANY ($1::text[])
@@ -206,7 +216,7 @@ SELECT min(wake_at) FROM sagas WHERE wake_at IS NOT NULL
 SELECT clock_timestamp()
 
 -- name: snapshots
-SELECT id, name, key, fingerprint, plan_digest, created_at,
+SELECT id, name, key, fingerprint, plan_digest, created_at, undoes,
     state, direction, halting, version, revision, ignored, residuals,
     steps, timers, updated_at, ended_at, deadline_at, wake_at, reason
 FROM sagas
@@ -226,10 +236,21 @@ WHERE saga_id = $1
 ORDER BY number
 
 -- name: residuals
-SELECT saga_id, number, at, step, direction, generation, output
+-- Settled ones too.
+SELECT saga_id, number, at, step, direction, generation, output,
+    settled_at, settled_by, settled_reason, undo_id
 FROM saga_residuals
-WHERE saga_id = $1
-ORDER BY number
+WHERE saga_id = ANY ($1::text[])
+ORDER BY saga_id, number
+
+-- name: open_residuals
+-- $1 limit; $2 saga id and $3 number that the page before ended with
+SELECT saga_id, number, at, step, direction, generation, output,
+    settled_at, settled_by, settled_reason, undo_id
+FROM saga_residuals
+WHERE settled_at IS NULL AND (saga_id, number) > ($2::text, $3::integer)
+ORDER BY saga_id, number
+LIMIT $1
 
 -- name: outbox
 SELECT saga_id, step, direction, generation, claimed_until, attempts, error
@@ -240,7 +261,7 @@ ORDER BY created_at, step, generation
 -- name: find
 -- '~' is above every id.
 -- $1 states, $2 name, $3 key, $4 before, $5 limit
-SELECT id, name, key, fingerprint, plan_digest, created_at,
+SELECT id, name, key, fingerprint, plan_digest, created_at, undoes,
     state, direction, halting, version, revision, ignored, residuals,
     steps, timers, updated_at, ended_at, deadline_at, wake_at, reason
 FROM sagas
@@ -253,7 +274,7 @@ LIMIT $5
 
 -- name: find_active
 -- The same where all of the states are active ones: few rows among millions.
-SELECT id, name, key, fingerprint, plan_digest, created_at,
+SELECT id, name, key, fingerprint, plan_digest, created_at, undoes,
     state, direction, halting, version, revision, ignored, residuals,
     steps, timers, updated_at, ended_at, deadline_at, wake_at, reason
 FROM sagas
@@ -267,7 +288,7 @@ LIMIT $5
 
 -- name: find_key
 -- The same where a key is given.
-SELECT id, name, key, fingerprint, plan_digest, created_at,
+SELECT id, name, key, fingerprint, plan_digest, created_at, undoes,
     state, direction, halting, version, revision, ignored, residuals,
     steps, timers, updated_at, ended_at, deadline_at, wake_at, reason
 FROM sagas

@@ -7,10 +7,22 @@ from collections.abc import Iterable, Sequence
 
 import asyncpg  # type: ignore[import-untyped]  # it ships no types
 
+from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
-from saga_orchestrator.core.saga import Saga
-from saga_stores._data import Entries, Patches
+from saga_orchestrator.core.residual import Residual
+from saga_orchestrator.core.saga import Saga, SagaData
+from saga_orchestrator.ports.store import SagaRecord
+from saga_stores._data import (
+    Entries,
+    Patches,
+    all_entries,
+    awaited_step,
+    command_data,
+    command_entries,
+    with_all_data,
+)
 from saga_stores._plans import PlanCache, read_plan
+from saga_stores._residual_rows import residual_from
 from saga_stores._rows import PLAN_DIGEST, Row, RowCodec
 from saga_stores.postgres.database import SQL
 
@@ -32,6 +44,14 @@ async def read_snapshots(
         known |= {digest: read_plan(digest, text) for digest, text in found}
         plans.add(known.values())
     return [CODEC.saga(row, known[row[PLAN_DIGEST]]) for row in rows]
+
+
+async def read_sagas(
+    connection: asyncpg.Connection, saga_ids: Iterable[SagaId], plans: PlanCache
+) -> list[Saga]:
+    """Return those of the sagas that exist, without data."""
+    rows = await connection.fetch(SQL["snapshots"], list(saga_ids))
+    return await read_snapshots(connection, rows, plans)
 
 
 async def read_data(
@@ -57,3 +77,85 @@ async def read_data(
     for revisions in patches.values():
         revisions.sort()
     return patches, found
+
+
+async def read_residuals(
+    connection: asyncpg.Connection, saga_ids: Iterable[SagaId]
+) -> list[Residual]:
+    """Return the residuals of sagas, settled ones too."""
+    rows = await connection.fetch(SQL["residuals"], list(saga_ids))
+    return [residual_from(CODEC, row) for row in rows]
+
+
+async def read_dispatches(
+    connection: asyncpg.Connection, fences: Sequence[Fence], plans: PlanCache
+) -> list[tuple[Saga, SagaData] | None]:
+    """Return what the commands of dispatches are made of, where still awaited."""
+    found = await read_sagas(connection, {one.saga_id for one in fences}, plans)
+    sagas = {saga.id: saga for saga in found}
+    numbers = [awaited_step(sagas.get(one.saga_id), one) for one in fences]
+    awaited = {
+        (fence.saga_id, number)
+        for fence, number in zip(fences, numbers, strict=True)
+        if number is not None
+    }
+    patches, entries = await read_data(
+        connection,
+        {saga_id for saga_id, _ in awaited},
+        {
+            entry
+            for saga_id, number in awaited
+            for entry in command_entries(sagas[saga_id], number)
+        },
+    )
+    data = {
+        (saga_id, number): command_data(sagas[saga_id], number, patches, entries)
+        for saga_id, number in awaited
+    }
+    return [
+        None if number is None else (sagas[fence.saga_id], data[fence.saga_id, number])
+        for fence, number in zip(fences, numbers, strict=True)
+    ]
+
+
+async def read_step(
+    connection: asyncpg.Connection, saga_id: SagaId, step: str, plans: PlanCache
+) -> tuple[Saga, SagaData] | None:
+    """Return what a step's command is made of, awaited or not."""
+    for saga in await read_sagas(connection, [saga_id], plans):
+        number = saga.plan.number.get(step)
+        if number is None:
+            break
+        data = await read_data(connection, [saga_id], command_entries(saga, number))
+        return saga, command_data(saga, number, *data)
+    return None
+
+
+async def read_whole(
+    connection: asyncpg.Connection, saga_id: SagaId, plans: PlanCache
+) -> Saga | None:
+    """Return a saga with its whole context and all outputs."""
+    for saga in await read_sagas(connection, [saga_id], plans):
+        data = await read_data(connection, [saga_id], all_entries(saga))
+        return with_all_data(saga, *data)
+    return None
+
+
+async def read_record(
+    connection: asyncpg.Connection, saga_id: SagaId, plans: PlanCache
+) -> SagaRecord | None:
+    """Return all that is known of a saga."""
+    saga = await read_whole(connection, saga_id, plans)
+    if saga is None:
+        return None
+    history, ignored, outbox = [
+        await connection.fetch(SQL[query], saga_id)
+        for query in ("history", "ignored", "outbox")
+    ]
+    return SagaRecord(
+        saga,
+        history=tuple(CODEC.entry(row) for row in history),
+        ignored=tuple(CODEC.ignored(row) for row in ignored),
+        residuals=tuple(await read_residuals(connection, [saga_id])),
+        outbox=tuple(CODEC.outgoing(row) for row in outbox),
+    )

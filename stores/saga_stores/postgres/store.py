@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Self
 
 import asyncpg  # type: ignore[import-untyped]  # it ships no types
 
-from saga_orchestrator.core.batch import decide_batch, saga_ids, start_keys
+from saga_orchestrator.core.batch import (
+    decide_batch,
+    residual_ids,
+    saga_ids,
+    start_keys,
+)
 from saga_orchestrator.core.decision import Decision
 from saga_orchestrator.core.events import Event
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
+from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.saga import Saga, SagaData
 from saga_orchestrator.core.states import ACTIVE, SagaState
 from saga_orchestrator.errors import SagaNotFoundError
@@ -26,23 +32,25 @@ from saga_orchestrator.ports.store import (
     SagaRecord,
     Store,
 )
-from saga_stores._data import (
-    all_entries,
-    awaited_step,
-    command_data,
-    command_entries,
-    with_all_data,
-)
 from saga_stores._deletion import require_deletable
 from saga_stores._plans import PlanCache
+from saga_stores._residual_rows import residual_from
 from saga_stores._writes import writes_of
 from saga_stores.postgres import schema
 from saga_stores.postgres.address import Address
 from saga_stores.postgres.database import SQL, Database
-from saga_stores.postgres.reading import CODEC, read_data, read_snapshots
+from saga_stores.postgres.reading import (
+    CODEC,
+    read_dispatches,
+    read_record,
+    read_snapshots,
+    read_step,
+    read_whole,
+)
 from saga_stores.postgres.transaction import (
     lock_sagas,
     outbox_keys,
+    with_asked_residuals,
     with_conditions,
     write_batch,
 )
@@ -104,6 +112,7 @@ class PostgresSagaStore(Store):
             )
             now = self._given_time() or read_at
             sagas = await with_conditions(connection, locked)
+            sagas = await with_asked_residuals(connection, sagas, residual_ids(events))
             batch = decide_batch(events, sagas, now)
             writes = writes_of(batch, now, lease, CODEC, stored=_NO_PLANS)
             await write_batch(connection, writes, settled)
@@ -140,33 +149,14 @@ class PostgresSagaStore(Store):
     ) -> list[tuple[Saga, SagaData] | None]:
         """Load what commands are made of, in two statements."""
         async with self._database.connection() as connection:
-            found = await self._snapshots(connection, {one.saga_id for one in fences})
-            sagas = {saga.id: saga for saga in found}
-            numbers = [awaited_step(sagas.get(one.saga_id), one) for one in fences]
-            awaited = {
-                (fence.saga_id, number)
-                for fence, number in zip(fences, numbers, strict=True)
-                if number is not None
-            }
-            patches, entries = await read_data(
-                connection,
-                {saga_id for saga_id, _ in awaited},
-                {
-                    entry
-                    for saga_id, number in awaited
-                    for entry in command_entries(sagas[saga_id], number)
-                },
-            )
-        data = {
-            (saga_id, number): command_data(sagas[saga_id], number, patches, entries)
-            for saga_id, number in awaited
-        }
-        return [
-            None
-            if number is None
-            else (sagas[fence.saga_id], data[fence.saga_id, number])
-            for fence, number in zip(fences, numbers, strict=True)
-        ]
+            return await read_dispatches(connection, fences, self._plans)
+
+    async def load_step(
+        self, saga_id: SagaId, step: str
+    ) -> tuple[Saga, SagaData] | None:
+        """Load what a step's command is made of, awaited or not."""
+        async with self._reading() as connection:
+            return await read_step(connection, saga_id, step, self._plans)
 
     # -- timers ------------------------------------------------------------
 
@@ -190,25 +180,12 @@ class PostgresSagaStore(Store):
     async def load(self, saga_id: SagaId) -> Saga | None:
         """Return a saga with all its data."""
         async with self._reading() as connection:
-            return await self._load(connection, saga_id)
+            return await read_whole(connection, saga_id, self._plans)
 
     async def record(self, saga_id: SagaId) -> SagaRecord | None:
         """Return all that is known of a saga, as of one instant."""
         async with self._reading() as connection:
-            saga = await self._load(connection, saga_id)
-            if saga is None:
-                return None
-            history, ignored, residuals, outbox = [
-                await connection.fetch(SQL[query], saga_id)
-                for query in ("history", "ignored", "residuals", "outbox")
-            ]
-        return SagaRecord(
-            saga,
-            history=tuple(CODEC.entry(row) for row in history),
-            ignored=tuple(CODEC.ignored(row) for row in ignored),
-            residuals=tuple(CODEC.residual(row) for row in residuals),
-            outbox=tuple(CODEC.outgoing(row) for row in outbox),
-        )
+            return await read_record(connection, saga_id, self._plans)
 
     async def find(self, which: SagaFilter) -> list[Saga]:
         """Return snapshots without data, newest first."""
@@ -224,6 +201,14 @@ class PostgresSagaStore(Store):
                 *(which.name, which.key, which.before, which.limit),
             )
             return await read_snapshots(connection, rows, self._plans)
+
+    async def open_residuals(
+        self, limit: int, *, after: tuple[SagaId, int] | None = None
+    ) -> list[Residual]:
+        """Return residuals that nobody has settled, by saga id and number."""
+        cursor = after or ("", 0)
+        rows = await self._database.fetch("open_residuals", limit, *cursor)
+        return [residual_from(CODEC, row) for row in rows]
 
     async def counts(self) -> dict[SagaState, int]:
         """Return how many sagas are in each state."""
@@ -248,20 +233,6 @@ class PostgresSagaStore(Store):
     async def close(self) -> None:
         """Close the connections; idempotent."""
         await self._database.close()
-
-    async def _snapshots(
-        self, connection: asyncpg.Connection, saga_ids: Iterable[SagaId]
-    ) -> list[Saga]:
-        rows = await connection.fetch(SQL["snapshots"], list(saga_ids))
-        return await read_snapshots(connection, rows, self._plans)
-
-    async def _load(
-        self, connection: asyncpg.Connection, saga_id: SagaId
-    ) -> Saga | None:
-        for saga in await self._snapshots(connection, [saga_id]):
-            data = await read_data(connection, [saga_id], all_entries(saga))
-            return with_all_data(saga, *data)
-        return None
 
     def _reading(self) -> contextlib.AbstractAsyncContextManager[asyncpg.Connection]:
         """Borrow a connection for several statements that see one instant."""

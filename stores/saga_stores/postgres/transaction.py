@@ -16,21 +16,21 @@ import asyncpg  # type: ignore[import-untyped]  # it ships no types
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.saga import Saga
-from saga_stores._data import condition_entries, with_condition_data
+from saga_stores._data import condition_entries, with_condition_data, with_residuals
 from saga_stores._plans import PlanCache
+from saga_stores._residual_rows import NEW_RESIDUAL_COLUMNS, SETTLEMENT_COLUMNS
 from saga_stores._rows import (
     CHANGING_COLUMNS,
     HISTORY_COLUMNS,
     IGNORED_COLUMNS,
     NEW_OUTBOX_COLUMNS,
-    RESIDUAL_COLUMNS,
     SAGA_COLUMNS,
     Row,
     outbox_key,
 )
 from saga_stores._writes import Writes
 from saga_stores.postgres.database import SQL
-from saga_stores.postgres.reading import read_data, read_snapshots
+from saga_stores.postgres.reading import read_data, read_residuals, read_snapshots
 
 _KEY, _NAME = SAGA_COLUMNS.index("key"), SAGA_COLUMNS.index("name")
 _OUTBOX_KEY = itemgetter(
@@ -78,6 +78,15 @@ async def with_conditions(
     ]
 
 
+async def with_asked_residuals(
+    connection: asyncpg.Connection, sagas: list[Saga], asked: Sequence[SagaId]
+) -> list[Saga]:
+    """Give the sagas of whose residuals a person asks something all of theirs."""
+    if not asked:
+        return sagas
+    return with_residuals(sagas, await read_residuals(connection, asked))
+
+
 async def write_batch(
     connection: asyncpg.Connection, writes: Writes, settled: Sequence[Fence]
 ) -> None:
@@ -86,13 +95,15 @@ async def write_batch(
     # and a command that two events of the batch resend is written once.
     outbox = {_OUTBOX_KEY(row): row for row in writes.outbox}
     gone = [fence for fence in settled if outbox_key(fence) not in outbox]
-    # In one order for every batch, so that no two deadlock on keys or commands.
+    # In one order for every batch, so that no two deadlock on plans, keys or
+    # commands.
     created = sorted(writes.created, key=lambda row: (row[_KEY] or "", row[_NAME]))
+    plans = sorted((plan.digest, plan.text) for plan in writes.plans)
     sent = [outbox[key] for key in sorted(outbox)]
     if created or writes.changed or gone:
         await connection.execute(
             SQL["write"],
-            *_arrays([(plan.digest, plan.text) for plan in writes.plans], 2),
+            *_arrays(plans, 2),
             *_arrays(created, len(SAGA_COLUMNS)),
             *_arrays(writes.changed, len(CHANGING_COLUMNS) + 1),
             *_arrays(writes.data, 3),
@@ -107,7 +118,13 @@ async def write_batch(
         )
     if writes.residuals:
         await connection.execute(
-            SQL["open_residuals"], *_arrays(writes.residuals, len(RESIDUAL_COLUMNS))
+            SQL["insert_residuals"],
+            *_arrays(writes.residuals, len(NEW_RESIDUAL_COLUMNS)),
+        )
+    if writes.settlements:
+        await connection.execute(
+            SQL["settle_residuals"],
+            *_arrays(writes.settlements, len(SETTLEMENT_COLUMNS) + 2),
         )
 
 

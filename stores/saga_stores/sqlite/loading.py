@@ -10,6 +10,7 @@ from typing import Any
 
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
+from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.saga import Saga, SagaData
 from saga_orchestrator.core.states import SagaState
 from saga_orchestrator.errors import StoreDataError
@@ -24,6 +25,7 @@ from saga_stores._data import (
     with_all_data,
 )
 from saga_stores._plans import PlanCache, read_plan
+from saga_stores._residual_rows import residual_from
 from saga_stores._rows import PLAN_DIGEST, Row
 from saga_stores._snapshots import SnapshotCache
 from saga_stores.sqlite.connection import CODEC, QUERIES, as_list, reading
@@ -53,20 +55,16 @@ def record(
         saga = _load_whole(connection, caches, saga_id)
         if saga is None:
             return None
-        history, ignored, residuals, outbox = (
+        history, ignored, outbox = (
             connection.execute(QUERIES[name], (saga_id,)).fetchall()
-            for name in (
-                "load_history",
-                "load_ignored",
-                "load_residuals",
-                "load_outbox",
-            )
+            for name in ("load_history", "load_ignored", "load_outbox")
         )
+        residuals = load_residuals(connection, [saga_id])
     return SagaRecord(
         saga,
         tuple(map(CODEC.entry, history)),
         tuple(map(CODEC.ignored, ignored)),
-        tuple(map(CODEC.residual, residuals)),
+        tuple(residuals),
         tuple(map(CODEC.outgoing, outbox)),
     )
 
@@ -104,6 +102,38 @@ def load_dispatches(
         None if found is None else (found[0], command_data(*found, patches, entries))
         for found in awaited
     ]
+
+
+def load_step(
+    connection: sqlite3.Connection, caches: Caches, saga_id: SagaId, step: str
+) -> tuple[Saga, SagaData] | None:
+    """Return what a step's command is made of, awaited or not."""
+    with reading(connection):
+        for saga in load_sagas(connection, caches, [saga_id]):
+            number = saga.plan.number.get(step)
+            if number is None:
+                break
+            patches = load_patches(connection, [saga_id])
+            entries = load_entries(connection, command_entries(saga, number))
+            return saga, command_data(saga, number, patches, entries)
+    return None
+
+
+def open_residuals(
+    connection: sqlite3.Connection, limit: int, after: tuple[SagaId, int] | None
+) -> list[Residual]:
+    """Return residuals that nobody has settled."""
+    arguments = (*(after or ("", 0)), limit)
+    rows = connection.execute(QUERIES["open_residuals"], arguments)
+    return [residual_from(CODEC, row) for row in rows]
+
+
+def load_residuals(
+    connection: sqlite3.Connection, saga_ids: Iterable[SagaId]
+) -> list[Residual]:
+    """Return the residuals of sagas, settled ones too."""
+    rows = connection.execute(QUERIES["load_residuals"], as_list(saga_ids))
+    return [residual_from(CODEC, row) for row in rows]
 
 
 def load_sagas(

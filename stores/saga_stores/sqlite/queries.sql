@@ -3,7 +3,7 @@
 
 -- name: load_sagas
 -- Rows of a batch; the transaction holds the one write lock of the file.
-SELECT id, name, key, fingerprint, plan_digest, created_at,
+SELECT id, name, key, fingerprint, plan_digest, created_at, undoes,
   state, direction, halting, version, revision, ignored, residuals, steps, timers,
   updated_at, ended_at, deadline_at, wake_at, reason
 FROM sagas
@@ -11,7 +11,7 @@ WHERE id IN (SELECT value FROM json_each(?));
 
 -- name: load_saga_by_key
 -- The saga that holds a start's key.
-SELECT id, name, key, fingerprint, plan_digest, created_at,
+SELECT id, name, key, fingerprint, plan_digest, created_at, undoes,
   state, direction, halting, version, revision, ignored, residuals, steps, timers,
   updated_at, ended_at, deadline_at, wake_at, reason
 FROM sagas
@@ -19,7 +19,7 @@ WHERE key = ? AND name = ?;
 
 -- name: find_sagas
 -- The conditions, order and limit of the filter come behind it.
-SELECT id, name, key, fingerprint, plan_digest, created_at,
+SELECT id, name, key, fingerprint, plan_digest, created_at, undoes,
   state, direction, halting, version, revision, ignored, residuals, steps, timers,
   updated_at, ended_at, deadline_at, wake_at, reason
 FROM sagas;
@@ -54,10 +54,21 @@ WHERE saga_id = ?
 ORDER BY number;
 
 -- name: load_residuals
-SELECT saga_id, number, at, step, direction, generation, output
+-- Settled ones too.
+SELECT saga_id, number, at, step, direction, generation, output,
+  settled_at, settled_by, settled_reason, undo_id
 FROM saga_residuals
-WHERE saga_id = ?
-ORDER BY number;
+WHERE saga_id IN (SELECT value FROM json_each(?))
+ORDER BY saga_id, number;
+
+-- name: open_residuals
+-- Behind the (saga id, number) that the page before ended with.
+SELECT saga_id, number, at, step, direction, generation, output,
+  settled_at, settled_by, settled_reason, undo_id
+FROM saga_residuals
+WHERE settled_at IS NULL AND (saga_id, number) > (?, ?)
+ORDER BY saga_id, number
+LIMIT ?;
 
 -- name: load_outbox
 SELECT saga_id, step, direction, generation, claimed_until, attempts, error
@@ -90,11 +101,11 @@ ON CONFLICT (digest) DO NOTHING;
 
 -- name: insert_saga
 INSERT INTO sagas (
-  id, name, key, fingerprint, plan_digest, created_at,
+  id, name, key, fingerprint, plan_digest, created_at, undoes,
   state, direction, halting, version, revision, ignored, residuals, steps, timers,
   updated_at, ended_at, deadline_at, wake_at, reason
 )
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: update_saga
 UPDATE sagas
@@ -129,6 +140,11 @@ INSERT INTO saga_residuals (
   saga_id, number, at, step, direction, generation, output
 )
 VALUES (?, ?, ?, ?, ?, ?, ?);
+
+-- name: settle_residual
+UPDATE saga_residuals
+SET settled_at = ?, settled_by = ?, settled_reason = ?, undo_id = ?
+WHERE saga_id = ? AND number = ?;
 
 -- name: upsert_outgoing
 -- A resend finds its row, or not any more; either way it is claimed anew.

@@ -11,6 +11,7 @@ from saga_orchestrator.core.decision import Decision
 from saga_orchestrator.core.events import Event
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
+from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.saga import Saga, SagaData
 from saga_orchestrator.core.states import SagaState
 from saga_orchestrator.ports.clock import Clock, SystemClock
@@ -128,6 +129,12 @@ class SqliteSagaStore(Store):
         """Load what ``command_for`` needs."""
         return await self._reader.run(loading.load_dispatches, self._caches, fences)
 
+    async def load_step(
+        self, saga_id: SagaId, step: str
+    ) -> tuple[Saga, SagaData] | None:
+        """Load what a step's command is made of, awaited or not."""
+        return await self._reader.run(loading.load_step, self._caches, saga_id, step)
+
     # -- time --------------------------------------------------------------
 
     async def due(self, limit: int) -> list[SagaId]:
@@ -157,6 +164,12 @@ class SqliteSagaStore(Store):
     async def find(self, which: SagaFilter) -> list[Saga]:
         """Return snapshots without data, newest first."""
         return await self._reader.run(loading.find, self._caches, which)
+
+    async def open_residuals(
+        self, limit: int, *, after: tuple[SagaId, int] | None = None
+    ) -> list[Residual]:
+        """Return residuals that nobody has settled, by saga id and number."""
+        return await self._reader.run(loading.open_residuals, limit, after)
 
     async def counts(self) -> dict[SagaState, int]:
         """Return how many sagas are in each state."""

@@ -6,7 +6,12 @@ import datetime as dt
 import sqlite3
 from collections.abc import Sequence
 
-from saga_orchestrator.core.batch import decide_batch, saga_ids, start_keys
+from saga_orchestrator.core.batch import (
+    decide_batch,
+    residual_ids,
+    saga_ids,
+    start_keys,
+)
 from saga_orchestrator.core.decision import Decision
 from saga_orchestrator.core.events import Event
 from saga_orchestrator.core.fence import Fence
@@ -14,7 +19,7 @@ from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.saga import Saga
 from saga_orchestrator.errors import SagaNotFoundError
 from saga_orchestrator.ports.clock import Clock
-from saga_stores._data import condition_entries, with_condition_data
+from saga_stores._data import condition_entries, with_condition_data, with_residuals
 from saga_stores._deletion import require_deletable
 from saga_stores._rows import outbox_key
 from saga_stores._writes import Writes, writes_of
@@ -23,6 +28,7 @@ from saga_stores.sqlite.loading import (
     Caches,
     load_entries,
     load_patches,
+    load_residuals,
     load_sagas,
     sagas_of,
 )
@@ -65,7 +71,7 @@ def delete(connection: sqlite3.Connection, caches: Caches, saga_id: SagaId) -> N
 def _load(
     connection: sqlite3.Connection, caches: Caches, events: Sequence[Event]
 ) -> list[Saga]:
-    """Return what the batch is about, with the data that conditions read."""
+    """Return what the batch is about, with what ``decide`` needs."""
     sagas = load_sagas(connection, caches, saga_ids(events))
     query = QUERIES["load_saga_by_key"]
     keyed = [
@@ -75,6 +81,15 @@ def _load(
     ]
     if keyed:
         sagas += sagas_of(connection, caches, keyed)
+    sagas = _with_conditions(connection, sagas)
+    asked = residual_ids(events)
+    if not asked:
+        return sagas
+    return with_residuals(sagas, load_residuals(connection, asked))
+
+
+def _with_conditions(connection: sqlite3.Connection, sagas: list[Saga]) -> list[Saga]:
+    """Give the sagas whose plans have conditions the data that these read."""
     conditional = [saga for saga in sagas if saga.plan.has_conditions]
     if not conditional:
         return sagas
@@ -99,6 +114,7 @@ def _perform(connection: sqlite3.Connection, writes: Writes) -> None:
         "upsert_outgoing": writes.outbox,
         "upsert_ignored": writes.ignored,
         "insert_residual": writes.residuals,
+        "settle_residual": writes.settlements,
     }
     for name, rows in rows_by_query.items():
         if rows:

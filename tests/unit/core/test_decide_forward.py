@@ -118,10 +118,67 @@ def test_condition_compares_as_json(found: Any, wanted: Any, *, runs: bool) -> N
 
 
 def test_condition_on_what_is_not_there() -> None:
-    """A path that leads nowhere does not hold."""
-    run = Run(definition(step("a", when={"context.x.y": None}), step("b")))
-    assert run.states == ["skipped", "started"]
-    assert run.history[-1].data["reason"] == "when: 'context.x.y' has no 'x'"
+    """Neither run nor skipped: a misspelt path must not skip a check for fraud."""
+    run = Run(definition(step("a"), step("b", when={"context.x.y": None}), step("c")))
+    run.succeed("a")
+    assert run.states == ["compensating", "failed", "pending"]
+    assert run.status("b").outcome == "refused"
+    assert run.saga.reason == "step b: when: 'context.x.y' has no 'x'"
+    run.finish()
+    assert (run.saga.state, run.states[0]) == ("compensated", "compensated")
+
+
+def test_unjudged_condition_undoes_nothing_of_its_own_step() -> None:
+    """The step was never sent, so even ``always`` has nothing to undo."""
+    unjudged = step("b", when={"context.x": 1}, undo_failed="always")
+    run = Run(definition(step("a"), unjudged))
+    run.succeed("a")
+    run.finish()
+    assert run.all_sent == ["do.a#1", "undo.a#2"]
+
+
+def test_unjudged_condition_is_judged_again_at_a_retry() -> None:
+    """A parked saga goes on once the path is there, or the step is resolved."""
+    steps = [step("a"), step("b", when={"context.x": 1}), step("c")]
+    run = Run(definition(*steps, on_failure="park"))
+    run.succeed("a")
+    assert (run.saga.state, run.states[1]) == ("failed", "failed")
+    run.retry()
+    assert (run.saga.state, run.states[1]) == ("failed", "failed")
+    run.resolve("b", {"ok": True})
+    assert (run.saga.state, run.sent) == ("started", ["do.c#1"])
+
+
+@pytest.mark.parametrize("by", ["retry", "resolve"])
+def test_unjudged_condition_aborts_what_a_person_let_go_on(by: str) -> None:
+    """The saga starts again and turns back in one event; the history tells both."""
+    steps = [step("a"), step("b"), step("c", when={"context.x": 1})]
+    made = definition(*steps, deadline=seconds(5), on_deadline="suspend")
+    run = Run(made)
+    run.succeed("a")
+    run.wait(5)
+    run.refuse("b") if by == "resolve" else run.succeed("b")
+    assert run.saga.state == "failed"
+    run.retry() if by == "retry" else run.resolve("b")
+    states = [entry.state.value for entry in run.history]
+    assert states[-3:] == ["failed", "started", "compensating"]
+    run.finish()
+    assert run.saga.state == "compensated"
+
+
+def test_unjudged_condition_lets_running_siblings_end() -> None:
+    """What was sent before is awaited, then undone."""
+    steps = [
+        step("a"),
+        step("b", depends_on="a"),
+        step("c", depends_on="a", when={"outputs.a.x": 1}),
+    ]
+    run = Run(definition(*steps))
+    run.succeed("a", {})
+    assert run.states == ["completed", "started", "failed"]
+    run.succeed("b")
+    run.finish()
+    assert run.all_sent == ["do.a#1", "do.b#1", "undo.b#2", "undo.a#2"]
 
 
 def test_all_conditions_must_hold() -> None:
@@ -156,9 +213,9 @@ def test_condition_on_a_skipped_step(by: str) -> None:
     steps = [
         step("a", when=when),
         step("b"),
-        step("c", when={"outputs.a": None}),
+        step("c", when={"outputs.a": None, "outputs.a.deep": None}),
     ]
-    run = Run(definition(*steps))
+    run = Run(definition(*steps), {"never": 0})
     if by == "handler":
         run.skip("a")
     # As a store loads it: the outputs of steps that succeeded.
@@ -180,7 +237,7 @@ def test_skipped_step_satisfies_its_dependents() -> None:
 
 def test_saga_of_skipped_steps_completes() -> None:
     """There is nothing left to do."""
-    run = Run(definition(*sequence("a", "b", when={"context.x": 1})), {})
+    run = Run(definition(*sequence("a", "b", when={"context.x": 1})), {"x": 2})
     assert (run.saga.state, run.states) == ("completed", ["skipped"] * 2)
 
 

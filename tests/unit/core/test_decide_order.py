@@ -241,5 +241,5 @@ def test_late_success_opens_no_branch_after_the_end() -> None:
     assert run.saga.state == "compensated"
     (residual,) = run.residuals
     assert (residual.fence, residual.output) == (run.fence("a", 1), {"id": 7})
-    assert (residual.number, residual.at) == (1, run.now)
+    assert (residual.number, residual.at) == (run.saga.version, run.now)
     assert (run.saga.residuals, run.saga.ignored) == (1, 2)

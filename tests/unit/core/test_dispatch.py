@@ -80,9 +80,11 @@ def test_outputs_of_direct_dependencies_only() -> None:
 
 def test_missing_path_is_told() -> None:
     """An input that refers to what is not there names the path."""
-    run = Run(definition(step("a", input={"$ref": "context.x.y"})), _CONTEXT)
+    reading = step("b", input={"$ref": "context.x.y"})
+    run = Run(definition(step("a"), reading), _CONTEXT)
+    run.succeed("a")
     with pytest.raises(MissingPathError, match=r"context\.x\.y"):
-        _command(run, "a")
+        _command(run, "b")
 
 
 def test_output_of_a_skipped_step_is_none() -> None:

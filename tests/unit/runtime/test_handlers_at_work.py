@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import threading
 
@@ -191,7 +192,7 @@ async def test_an_input_refers_to_any_ancestor():
 @virtual
 @pytest.mark.parametrize(
     ("context", "runs"),
-    [({"big": True}, ["a", "b", "c"]), ({"big": 1}, ["a", "c"]), ({}, ["a", "c"])],
+    [({"big": True}, ["a", "b", "c"]), ({"big": 1}, ["a", "c"])],
 )
 async def test_a_condition_decides_whether_a_step_runs(context, runs):
     """A skipped step satisfies its dependents and is not undone."""
@@ -210,6 +211,20 @@ async def test_a_condition_decides_whether_a_step_runs(context, runs):
         assert service.runs == runs
         skipped = saga.status("b").state is StepState.SKIPPED
         assert skipped == ("b" not in runs)
+
+
+@virtual
+async def test_a_condition_on_what_is_missing_undoes():
+    """Neither run nor skipped; the reason names the path."""
+    service = Service()
+    a, b, c = service.chain()
+    b = dataclasses.replace(b, when={"context.big": True})
+    async with open_manager(service.handlers) as manager:
+        saga = await manager.start("s", [a, b, c], {})
+        saga = await manager.wait(saga.id)
+        assert saga.is_compensated
+        assert service.runs == ["a", "undo_a"]
+        assert saga.reason == "step b: when: 'context.big' has no 'big'"
 
 
 @virtual

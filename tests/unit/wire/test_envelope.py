@@ -73,6 +73,7 @@ _COMMAND = st.builds(
     timeout=_millis(3650),
     expires_at=_INSTANT,
     deadline_at=st.none() | _INSTANT,
+    undoes=st.none() | st.just(SAGA_ID),
 )
 _REPLY = st.builds(
     Reply,

@@ -13,9 +13,9 @@ from saga_orchestrator.core.decision import (
     Dispatch,
     HistoryEntry,
     Ignored,
-    Residual,
 )
 from saga_orchestrator.core.fence import Fence
+from saga_orchestrator.core.residual import Residual, Settlement
 from saga_orchestrator.core.saga import NO_DATA, Saga
 from saga_orchestrator.ports.store import OutboxRow, SagaRecord
 
@@ -38,6 +38,7 @@ def saga_document(saga: Saga) -> Document:
         "wake_at": _instant(saga.wake_at),
         "ignored": saga.ignored,
         "residuals": saga.residuals,
+        "undoes": saga.undoes,
         "steps": _steps(saga),
     }
     if saga.data is not NO_DATA:
@@ -53,7 +54,12 @@ def record_document(record: SagaRecord) -> Document:
         "plan": json.loads(record.saga.plan.text),
         "history": [entry_document(entry) for entry in record.history],
         "ignored_answers": [_ignored(one) for one in record.ignored],
-        "open_residuals": [_residual(one) for one in record.residuals],
+        "open_residuals": [
+            residual_document(one) for one in record.residuals if not one.settled
+        ],
+        "settled_residuals": [
+            residual_document(one) for one in record.residuals if one.settled
+        ],
         "outbox": [_outbox(row) for row in record.outbox],
     }
 
@@ -71,6 +77,18 @@ def entry_document(entry: HistoryEntry) -> Document:
         "attempt": entry.attempt,
         "data": dict(entry.data),
         "sent": [_dispatch(sent) for sent in entry.sent],
+    }
+
+
+def residual_document(residual: Residual) -> Document:
+    """Return an effect that may stand outside its saga's account."""
+    return {
+        "saga_id": residual.fence.saga_id,
+        "number": residual.number,
+        "at": _instant(residual.at),
+        "output": residual.output,
+        **_fence(residual.fence),
+        "settled": _settlement(residual.settled),
     }
 
 
@@ -115,12 +133,14 @@ def _ignored(one: Ignored) -> Document:
     }
 
 
-def _residual(one: Residual) -> Document:
+def _settlement(settled: Settlement | None) -> Document | None:
+    if settled is None:
+        return None
     return {
-        "number": one.number,
-        "at": _instant(one.at),
-        "output": one.output,
-        **_fence(one.fence),
+        "at": _instant(settled.at),
+        "principal": settled.principal,
+        "reason": settled.reason,
+        "undo_id": settled.undo_id,
     }
 
 

@@ -15,8 +15,8 @@ from saga_orchestrator.cli.options import (
     client,
     settings_of,
 )
+from saga_orchestrator.cli.remedies import residual_lines, ways_on
 from saga_orchestrator.cli.terminal import (
-    ALARM,
     columns,
     emit,
     emit_json,
@@ -24,9 +24,10 @@ from saga_orchestrator.cli.terminal import (
     one_line,
 )
 from saga_orchestrator.cli.timeline import duration, timeline
+from saga_orchestrator.core.decision import HistoryKind
 from saga_orchestrator.core.definition import Step
 from saga_orchestrator.core.saga import Saga, StepStatus
-from saga_orchestrator.core.states import Direction, Phase
+from saga_orchestrator.core.states import Direction, Phase, SagaState
 from saga_orchestrator.ports.store import OutboxRow, SagaRecord
 
 if TYPE_CHECKING:
@@ -71,13 +72,12 @@ def describe(record: SagaRecord, now: dt.datetime) -> Iterator[str]:
         )
     yield ""
     yield from timeline(record)
-    for one in record.residuals:
+    for residual in record.residuals:
         yield ""
-        yield (
-            f"{ALARM} residual {one.number}: the {one.fence.direction} of "
-            f"{one.fence.step} answered after its undo was sent, or after the end; "
-            "its effect may stand"
-        )
+        yield from residual_lines(saga, residual)
+    if saga.is_failed:
+        yield ""
+        yield from ways_on(saga)
 
 
 def _facts(saga: Saga) -> Iterator[tuple[str, str]]:
@@ -88,6 +88,8 @@ def _facts(saga: Saga) -> Iterator[tuple[str, str]]:
         yield "reason", one_line(saga.reason)
     if saga.key is not None:
         yield "key", one_line(saga.key)
+    if saga.undoes is not None:
+        yield "undoes", f"a residual of saga {saga.undoes}"
     yield "started", f"{saga.created_at:%Y-%m-%d %H:%M:%S} UTC"
     if saga.ended_at is not None:
         yield "took", duration(saga.ended_at - saga.created_at)
@@ -99,11 +101,14 @@ def _steps(
     record: SagaRecord, now: dt.datetime
 ) -> Iterator[tuple[str, str, str, str, str]]:
     saga = record.saga
+    resolved = dict(_resolved(record))
     unsent = {row.fence: _unsent(row, now) for row in record.outbox}
     for number, (step, status) in enumerate(
         zip(saga.plan.steps, saga.steps, strict=True)
     ):
-        remark = unsent.get(saga.fence_of(number)) or _remark(saga, status)
+        remark = _remark(saga, status) or resolved.get(step.name, "")
+        if status.is_in_flight:  # else nobody waits for what may still be sent
+            remark = unsent.get(saga.fence_of(number), remark)
         yield (
             step.name,
             status.state,
@@ -111,6 +116,16 @@ def _steps(
             _attempt(step, status),
             one_line(remark),
         )
+
+
+def _resolved(record: SagaRecord) -> Iterator[tuple[str, str]]:
+    """Yield the steps that a person resolved, with who and why, oldest first."""
+    for entry in record.history:
+        if entry.kind is HistoryKind.STEP_RESOLVED and entry.step is not None:
+            undone = entry.state is SagaState.COMPENSATING
+            what = "undone by hand" if undone else "done by hand"
+            who = f"{entry.data['principal']}: {entry.data['reason']}"
+            yield entry.step, f"{what}, says {who}"
 
 
 def _unsent(row: OutboxRow, now: dt.datetime) -> str:

@@ -11,16 +11,20 @@ from typing import Annotated, Any
 import typer
 
 import saga_orchestrator
-from saga_orchestrator.cli import config
+from saga_orchestrator.cli import config, residual
 from saga_orchestrator.cli.compensate import compensate
 from saga_orchestrator.cli.demo import demo
 from saga_orchestrator.cli.dev import dev
 from saga_orchestrator.cli.doctor import doctor
 from saga_orchestrator.cli.exits import MEANINGS
 from saga_orchestrator.cli.get import get
+from saga_orchestrator.cli.give_up import give_up
+from saga_orchestrator.cli.graph import graph
 from saga_orchestrator.cli.group import SagaGroup
 from saga_orchestrator.cli.list import list_sagas
 from saga_orchestrator.cli.migrate import migrate
+from saga_orchestrator.cli.resolve import resolve
+from saga_orchestrator.cli.retry import retry
 from saga_orchestrator.cli.serve import serve
 from saga_orchestrator.cli.start import start
 from saga_orchestrator.cli.watch import watch
@@ -35,7 +39,11 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
     "get": get,
     "list": list_sagas,
     "watch": watch,
+    "graph": graph,
     "compensate": compensate,
+    "retry": retry,
+    "resolve": resolve,
+    "give-up": give_up,
     "migrate": migrate,
     "doctor": doctor,
 }
@@ -98,5 +106,8 @@ def saga(
 app.callback(help=_help_of(saga))(saga)
 for _name, _command in _COMMANDS.items():
     app.command(_name, help=_help_of(_command))(_command)
+for _name, _command in residual.COMMANDS.items():
+    residual.app.command(_name, help=_help_of(_command))(_command)
+app.add_typer(residual.app, name="residual")
 config.app.command("show", help=_help_of(config.show))(config.show)
 app.add_typer(config.app, name="config")

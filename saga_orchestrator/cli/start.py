@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +12,7 @@ from saga_orchestrator.cli.apps import definition_named
 from saga_orchestrator.cli.documents import saga_document
 from saga_orchestrator.cli.exits import Exit, exit_of_state
 from saga_orchestrator.cli.following import follow
+from saga_orchestrator.cli.json_text import parsed
 from saga_orchestrator.cli.options import (
     AppDirOption,
     JsonOption,
@@ -130,17 +129,7 @@ async def _wait(manager: Manager, saga_id: str, timeout: float | None) -> Exit:
 
 
 def _context(text: str) -> dict[str, Any]:
-    """Return the context that was given as JSON, in a file, or on stdin."""
-    try:
-        if text == "-":
-            text = sys.stdin.read()
-        elif text.startswith("@"):
-            text = Path(text[1:]).read_text(encoding="utf-8")
-        body = json.loads(text)
-    except FileNotFoundError as error:
-        raise typer.BadParameter(f"--context: there is no file {text[1:]}") from error
-    except (OSError, ValueError) as error:
-        raise typer.BadParameter(f"--context: {error}") from error
+    body = parsed(text, "--context")
     if not isinstance(body, dict):
         raise typer.BadParameter('--context: must be a JSON object, as {"sku": 1}')
     return body

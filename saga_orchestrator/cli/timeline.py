@@ -18,6 +18,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 
+from saga_orchestrator.cli.json_text import shown
 from saga_orchestrator.cli.terminal import (
     ALARM,
     DONE,
@@ -47,6 +48,8 @@ _NOTES = {
     HistoryKind.RESEND_REQUESTED: "sent again, the broker lost it",
     HistoryKind.STEP_RESOLVED: "resolved",
     HistoryKind.RESIDUAL_FOUND: "answered too late: its effect may stand",
+    HistoryKind.RESIDUAL_UNDO_REQUESTED: "undo requested",
+    HistoryKind.RESIDUAL_DISMISSED: "dismissed",
     HistoryKind.DEADLINE_PASSED: "its deadline passed",
     HistoryKind.COMPENSATE_REQUESTED: "compensate requested",
     HistoryKind.RETRY_REQUESTED: "retry requested",
@@ -114,6 +117,8 @@ class _Teller:
         if entry.generation:
             words.append(f"attempt {entry.attempt} #{entry.generation}")
             words.append(self._took(entry))
+        elif self._saga.undoes:
+            words.append(f"in saga {self._saga.undoes}")
         words.append(_why(entry))
         return "  ".join(word for word in words if word)
 
@@ -138,6 +143,8 @@ def _why(entry: HistoryEntry) -> str:
             return one_line(f"{text}: {reason}" if reason else text)
         case HistoryKind.STEP_EXPIRED:
             return "its limit passed"
+        case HistoryKind.WAIT_GIVEN_UP:
+            return one_line(f"given up{_by(entry)}{_next_try(entry)}")
         case _:
             return _failure(entry)
 
@@ -147,18 +154,46 @@ def _failure(entry: HistoryEntry) -> str:
     error = ": ".join(str(data[key]) for key in ("error_type", "error") if key in data)
     if data.get("refused"):
         error += " (refused)"
-    if "retry_at" in data:
-        wait = dt.datetime.fromisoformat(data["retry_at"]) - entry.at
-        error += f"; tried again in {duration(wait)}"
-    return one_line(error)
+    return one_line(error + _next_try(entry))
+
+
+def _next_try(entry: HistoryEntry) -> str:
+    if "retry_at" not in entry.data:
+        return ""
+    wait = dt.datetime.fromisoformat(entry.data["retry_at"]) - entry.at
+    return f"; tried again in {duration(wait)}"
 
 
 def _noted(entry: HistoryEntry) -> str:
     glyph = ALARM if entry.kind is HistoryKind.RESIDUAL_FOUND else TOLD
-    what = f"{entry.step}: " if entry.step else ""
-    text = f"  {glyph} {what}{_NOTES[entry.kind]}"
-    if "principal" in entry.data:
-        text += f" by {entry.data['principal']}: {entry.data.get('reason', '')}"
-    if entry.data.get("force"):
+    data = entry.data
+    text = f"  {glyph} {_subject(entry)}{_NOTES[entry.kind]}{_by(entry)}"
+    if data.get("force"):
         text += " (forced)"
+    if entry.kind is HistoryKind.STEP_RESOLVED and "output" in data:
+        text += f"; output {shown(data['output'])}"
+    if "undo_id" in data:
+        text += f"; undone by saga {data['undo_id']}"
     return one_line(text)
+
+
+def _subject(entry: HistoryEntry) -> str:
+    """Return what a note is about, where it is about a part of the saga."""
+    if entry.step is None:
+        return ""
+    match entry.kind:
+        case HistoryKind.RESIDUAL_FOUND:
+            return f"{entry.step}: residual {entry.seq}: "
+        case HistoryKind.RESIDUAL_UNDO_REQUESTED | HistoryKind.RESIDUAL_DISMISSED:
+            return f"{entry.step}: residual {entry.data['residual']}: "
+        case HistoryKind.STEP_RESOLVED if entry.state is SagaState.COMPENSATING:
+            return f"undo {entry.step}: "
+        case _:
+            return f"{entry.step}: "
+
+
+def _by(entry: HistoryEntry) -> str:
+    """Return who asked for it and why, where a person did."""
+    if "principal" not in entry.data:
+        return ""
+    return f" by {entry.data['principal']}: {entry.data.get('reason', '')}"

@@ -52,6 +52,50 @@ async def wait(ctx):
     return "waited"
 '''
 
+SHOP = '''
+"""Sagas that need a person: the bank is closed until a file appears."""
+from pathlib import Path
+from saga_orchestrator import Handlers, RetryPolicy, SagaDefinition, Step, StepFailed
+
+bank = Handlers("bank")
+pay = Step(
+    "pay", action="bank.pay", compensation="bank.refund",
+    compensation_retry=RetryPolicy(max_attempts=1),
+)
+sold_out = SagaDefinition("sold_out", steps=[pay, Step("send", action="bank.send")])
+receipt = Step(
+    "receipt", action="bank.receipt",
+    input={"number": {"$ref": "outputs.transfer.number"}},
+)
+by_hand = SagaDefinition(
+    "by_hand", steps=[Step("transfer", action="bank.transfer"), receipt],
+    on_failure="park",
+)
+
+
+@bank.step("bank.pay")
+async def charge(ctx):
+    return {"paid": 5}
+
+
+@bank.compensation("bank.refund")
+async def refund(ctx, done):
+    if not Path("open").exists():
+        raise ConnectionError("the bank is closed")
+    Path("refunded").write_text(str(done["paid"]))
+
+
+@bank.step("bank.send")
+@bank.step("bank.transfer")
+async def refuse(ctx):
+    raise StepFailed("no")
+
+
+@bank.step("bank.receipt")
+async def print_receipt(ctx, request):
+    return f"receipt of {request['number']}"
+'''
+
 
 class Daemon(ServerProcess):
     """A `saga` process that runs until it is told to stop."""
@@ -177,6 +221,36 @@ def test_dev_is_all_one_needs(shell: Shell) -> None:
     assert "stop it, or use it: `saga start`" in second.stderr
     dev.signal(signal.SIGINT)
     assert dev.ended() == 0
+
+
+def test_an_undo_that_gave_up_is_retried(shell: Shell) -> None:
+    """A person mends what was broken and retries: the saga ends as undone."""
+    (shell.folder / "shop.py").write_text(SHOP)
+    shell.spawn("dev", "shop")
+    stuck = shell.saga("start", "shop:sold_out", "--wait", "--timeout", "40")
+    assert stuck.returncode == 11, stuck.stderr
+    saga_id = stuck.stdout.split()[0]
+    assert f"saga retry {saga_id} --reason TEXT" in shell.saga("get", saga_id).stdout
+    (shell.folder / "open").touch()
+    retried = shell.saga("retry", saga_id, "--reason", "the bank has opened")
+    assert retried.returncode == 0, retried.stderr
+    assert shell.saga("watch", saga_id, "--timeout", "40").returncode == 10
+    assert (shell.folder / "refunded").read_text() == "5"
+
+
+def test_what_was_done_by_hand_is_read(shell: Shell) -> None:
+    """A parked saga completes; the next step has the output that a person gave."""
+    (shell.folder / "shop.py").write_text(SHOP)
+    shell.spawn("dev", "shop")
+    parked = shell.saga("start", "shop:by_hand", "--wait", "--timeout", "40")
+    assert parked.returncode == 11, parked.stderr
+    saga_id = parked.stdout.split()[0]
+    reason = ("--reason", "at the counter", "--output", '{"number": 7}')
+    resolved = shell.saga("resolve", saga_id, "transfer", *reason)
+    assert resolved.returncode == 0, resolved.stderr
+    assert shell.saga("watch", saga_id, "--timeout", "40").returncode == 0
+    record = json.loads(shell.saga("get", saga_id, "--json").stdout)
+    assert record["outputs"]["receipt"] == "receipt of 7"
 
 
 def test_nobody_works_on_the_store(shell: Shell) -> None:

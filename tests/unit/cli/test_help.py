@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 COMMANDS = [
     ["demo"], ["dev"], ["serve"], ["worker"], ["start"], ["get"], ["list"], ["watch"],
-    ["compensate"], ["migrate"], ["doctor"], ["config", "show"],
+    ["graph"],
+    ["compensate"], ["retry"], ["resolve"], ["give-up"],
+    ["residual", "list"], ["residual", "undo"], ["residual", "dismiss"],
+    ["migrate"], ["doctor"], ["config", "show"],
 ]  # fmt: skip
 
 

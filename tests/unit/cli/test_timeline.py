@@ -73,6 +73,26 @@ def test_what_an_operator_did() -> None:
     )
 
 
+def test_what_a_person_did() -> None:
+    """Who resolved a step and why is told, with the output, shortened."""
+    run = Run(definition(*sequence("a", "b", retry=ONCE), on_failure="park"))
+    run.refuse("a")
+    run.resolve("a", {"number": 7, "text": "x" * 100})
+    line = next(line for line in _lines(run) if "resolved" in line)
+    assert '· a: resolved by ann: asked; output {"number": 7, "text": "xxx' in line
+    assert line.endswith("x...")
+
+
+def test_a_wait_that_was_given_up() -> None:
+    """Who gave it up and why is told, and when it is tried again."""
+    run = Run(definition(step("a", retry=TWICE)))
+    _after(run, 2).give_up("a")
+    assert _lines(run)[1] == (
+        "    +2.000s    ✗ a       attempt 1 #1    2.0 s"
+        "  given up by ann: asked; tried again in 1.0 s"
+    )
+
+
 def test_what_was_skipped_put_off_or_given_up() -> None:
     """Every way that an attempt can end is told in words."""
     run = Run(definition(*sequence("a", "b", "c", retry=RetryPolicy(max_attempts=1))))
@@ -84,7 +104,7 @@ def test_what_was_skipped_put_off_or_given_up() -> None:
     assert "· a       " in told
     assert "skipped: nothing to do" in told
     assert "asked to come again in 5.0 s" in told
-    assert "GivenUp: ann: asked" in told
+    assert "given up by ann: asked" in told
 
 
 def test_a_saga_without_steps() -> None:
@@ -112,7 +132,7 @@ def test_a_late_success_alarms() -> None:
     assert run.saga.is_compensating
     run.succeed("a", generation=1)
     assert any(
-        line.endswith("! a: answered too late: its effect may stand")
+        line.endswith("! a: residual 3: answered too late: its effect may stand")
         for line in _lines(run)
     )
 

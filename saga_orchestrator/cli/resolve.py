@@ -1,0 +1,51 @@
+"""`saga resolve`: count a step as done, or undone, by hand."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from saga_orchestrator.cli.json_text import parsed
+from saga_orchestrator.cli.operating import (
+    PrincipalOption,
+    ReasonOption,
+    StepArgument,
+    operate,
+)
+from saga_orchestrator.cli.options import JsonOption, SagaArgument, StoreOption
+
+
+def resolve(
+    saga_id: SagaArgument,
+    step: StepArgument,
+    *,
+    reason: ReasonOption,
+    output: Annotated[
+        str,
+        typer.Option(
+            "--output",
+            metavar="JSON",
+            help="What the action would have returned; @FILE reads a file, - stdin.",
+        ),
+    ] = "null",
+    principal: PrincipalOption,
+    store: StoreOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Count a step as done by hand; let the failed saga go on.
+
+    Later steps read the output, and the step's undo is given it. Where the saga
+    was being undone, the step counts as undone.
+
+    Example:
+        saga resolve 01JGFJJZ00000000000000000A pay --reason 'paid by phone'
+    """
+    value = parsed(output, "--output")
+    operate(
+        store,
+        lambda manager: manager.resolve(
+            saga_id, step, reason=reason, output=value, principal=principal
+        ),
+        as_json=as_json,
+    )

@@ -1,0 +1,201 @@
+"""What a play came to, and how it differs from what was expected."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import Unpack
+
+from saga_orchestrator.core.commands import Answer, Reply
+from saga_orchestrator.core.saga import Saga
+from saga_orchestrator.core.states import Direction
+from saga_orchestrator.ports.store import SagaRecord
+from saga_orchestrator.testing.expectation import Expected, check_expected
+
+__all__ = ["Call", "Expected", "Outcome", "Unexpected", "result_of"]
+
+LINES_MAX = 60
+"""Of what happened, the last so many lines are told with a difference."""
+ANSWERED = "answered"
+"""The result of a deferred run whose success came from outside."""
+
+_RESULTS = {
+    Answer.SUCCEEDED: "",
+    Answer.SKIPPED: "skipped",
+    Answer.REFUSED: "refused",
+    Answer.UNKNOWN: "error",
+    Answer.RETRY_LATER: "later",
+    Answer.ACCEPTED: "deferred",
+    Answer.SUPERSEDED: "superseded",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One run of a handler, or of its stand-in; or an answer from outside.
+
+    Attributes:
+        at: when it ran.
+        step: of which step.
+        direction: its action, or its undo.
+        attempt: the retry policy's count.
+        generation: which dispatch.
+        result: how it went; empty: well.
+        error_type: the name of the exception's class.
+        error: for people.
+    """
+
+    at: dt.datetime
+    step: str
+    direction: Direction
+    attempt: int
+    generation: int
+    result: str
+    error_type: str = ""
+    error: str = ""
+
+    @property
+    def text(self) -> str:
+        """``charge``, ``charge: refused``, ``undo reserve``."""
+        undo = self.direction is Direction.COMPENSATION
+        name = f"undo {self.step}" if undo else self.step
+        return f"{name}: {self.result}" if self.result else name
+
+    @property
+    def why(self) -> str:
+        """``CardDeclined: no``."""
+        return ": ".join(word for word in (self.error_type, self.error) if word)
+
+
+def result_of(reply: Reply) -> str:
+    """Return how a run went, in a word; empty: well."""
+    if reply.answer is Answer.UNKNOWN and reply.error_type == "Timeout":
+        return "timeout"
+    return _RESULTS[reply.answer]
+
+
+class Unexpected(AssertionError):
+    """The saga did not go as expected; tells every difference, and what happened."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Outcome:
+    """What a play came to. ``print`` it to see what happened.
+
+    Attributes:
+        record: the saga, with its history and all that is known of it.
+        calls: every run of a handler, in order.
+        undo_sagas: the sagas that undo its residuals.
+        timeline: what happened, line by line: runs, and what no run tells.
+    """
+
+    record: SagaRecord
+    calls: tuple[Call, ...]
+    undo_sagas: tuple[Saga, ...] = ()
+    timeline: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return what fits a line: a record alone has hundreds of fields."""
+        runs = ", ".join(call.text for call in self.calls)
+        return f"<Outcome {self.saga.name}: {self.saga.state}; {runs}>"
+
+    def __str__(self) -> str:
+        """Return what happened, and how it ended."""
+        return "\n".join(self._told())
+
+    @property
+    def saga(self) -> Saga:
+        """The saga, with its context and outputs."""
+        return self.record.saga
+
+    @property
+    def executed(self) -> list[str]:
+        """Steps whose action went well, in order; repeated where it ran again."""
+        return self._well(Direction.ACTION)
+
+    @property
+    def undone(self) -> list[str]:
+        """Steps whose compensation went well, in order."""
+        return self._well(Direction.COMPENSATION)
+
+    def expect(self, state: str, **expected: Unpack[Expected]) -> Outcome:
+        """Hold the outcome against what is expected.
+
+        Args:
+            state: the saga's, as ``compensated``.
+            expected: the rest, as ``Expected`` names it.
+
+        Returns:
+            The outcome itself, for more assertions.
+
+        Raises:
+            Unexpected: tells every difference, and what happened.
+        """
+        __tracebackhide__ = True  # pytest then shows the line of the test
+        check_expected(self.saga.plan, state, expected)
+        different = [
+            f"  {what}: expected {wanted!r}, is {actual!r}"
+            for what, wanted, actual in self._compared(state, expected)
+            if wanted != actual
+        ]
+        if different:
+            told = [f"saga {self.saga.name}:", *different, "what happened:"]
+            raise Unexpected("\n".join([*told, *self._told(LINES_MAX)]))
+        return self
+
+    def _compared(
+        self, state: str, expected: Expected
+    ) -> Iterator[tuple[str, object, object]]:
+        """Yield (what, expected, actual) of all that was asked for."""
+        saga = self.saga
+        yield "state", str(state), saga.state.value
+        yield "residuals", expected.get("residuals", 0), saga.residuals
+        if "executed" in expected:
+            yield "executed", *_ordered(expected["executed"], self.executed)
+        if "undone" in expected:
+            yield "undone", *_ordered(expected["undone"], self.undone)
+        if "calls" in expected:
+            actual = [call.text for call in self.calls]
+            yield "calls", *_ordered(expected["calls"], actual)
+        if "context" in expected:
+            yield "context", dict(expected["context"]), dict(saga.context)
+        if "reason" in expected:
+            reason = expected["reason"]
+            found = bool(reason) and reason in saga.reason
+            yield "reason", reason, reason if found else saga.reason
+        for name, wanted in expected.get("steps", {}).items():
+            yield f"step {name}", str(wanted), saga.status(name).state.value
+        for name, output in expected.get("outputs", {}).items():
+            yield f"output of {name}", output, saga.outputs.get(name, _NO_OUTPUT)
+
+    def _well(self, direction: Direction) -> list[str]:
+        return [
+            call.step
+            for call in self.calls
+            if call.direction is direction and call.result in ("", ANSWERED)
+        ]
+
+    def _told(self, lines_max: int | None = None) -> Iterator[str]:
+        shown = self.timeline[-lines_max:] if lines_max else self.timeline
+        if len(shown) < len(self.timeline):
+            yield f"  … {len(self.timeline) - len(shown)} lines before …"
+        yield from shown
+        yield f"  the saga is {self.saga.state}: {self.saga.reason}".rstrip(": ")
+
+
+class _NoOutput:
+    """Stands where a step has no output; None would be one."""
+
+    def __repr__(self) -> str:
+        """Say so."""
+        return "no output"
+
+
+_NO_OUTPUT = _NoOutput()
+
+
+def _ordered(expected: Collection[str], actual: list[str]) -> tuple[object, object]:
+    if isinstance(expected, set | frozenset):
+        return sorted(expected), sorted(actual)
+    return list(expected), actual

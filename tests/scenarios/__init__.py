@@ -1,0 +1,1 @@
+"""What other saga systems assert, asserted of this one, on every store."""

@@ -35,7 +35,7 @@ def residual_lines(saga: Saga, residual: Residual) -> Iterator[str]:
 
 def _settled(residual: Residual, settled: Settlement) -> str:
     what = (
-        f"undone by saga {settled.undo_id}, asked for by"
+        f"its undo is saga {settled.undo_id}, asked for by"
         if settled.undo_id
         else "dismissed by"
     )
@@ -63,7 +63,7 @@ def _ways_forward(saga: Saga) -> Iterator[tuple[str, str]]:
     what = f"try again: {', '.join(failed)}" if failed else "go on"
     yield f"saga retry {saga.id} {_REASON}", what
     for name in failed:
-        command = f"saga resolve {saga.id} {name} --output JSON {_REASON}"
+        command = f"saga resolve {saga.id} {name} --done --output JSON {_REASON}"
         yield command, f"{name} was done by hand"
     force = "--force " if _is_past_pivot(saga) else ""
     yield f"saga compensate {saga.id} {force}{_REASON}", "undo what was done"
@@ -71,9 +71,11 @@ def _ways_forward(saga: Saga) -> Iterator[tuple[str, str]]:
 
 def _ways_back(saga: Saga) -> Iterator[tuple[str, str]]:
     stuck = _names(saga, lambda status: status.phase is Phase.GAVE_UP)
-    yield f"saga retry {saga.id} {_REASON}", f"undo again: {', '.join(stuck)}"
+    what = f"undo again: {', '.join(stuck)}" if stuck else "go on undoing"
+    yield f"saga retry {saga.id} {_REASON}", what
     for name in stuck:
-        yield f"saga resolve {saga.id} {name} {_REASON}", f"{name} was undone by hand"
+        command = f"saga resolve {saga.id} {name} --undone {_REASON}"
+        yield command, f"{name} was undone by hand"
 
 
 def _names(saga: Saga, holds: Callable[[StepStatus], bool]) -> list[str]:

@@ -14,6 +14,7 @@ from saga_orchestrator.cli.operating import (
     operate,
 )
 from saga_orchestrator.cli.options import JsonOption, SagaArgument, StoreOption
+from saga_orchestrator.core.states import Direction
 
 
 def resolve(
@@ -29,23 +30,41 @@ def resolve(
             help="What the action would have returned; @FILE reads a file, - stdin.",
         ),
     ] = "null",
+    done: Annotated[
+        bool | None,
+        typer.Option(
+            "--done/--undone",
+            help="Which was done by hand, the action or its undo. Default: the one "
+            "that gave up.",
+            show_default=False,
+        ),
+    ] = None,
     principal: PrincipalOption,
     store: StoreOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Count a step as done by hand; let the failed saga go on.
 
-    Later steps read the output, and the step's undo is given it. Where the saga
-    was being undone, the step counts as undone.
+    Later steps read the output, and the step's undo is given it. With --done or
+    --undone a saga that has turned back meanwhile does not take the one for the
+    other, but refuses.
 
     Example:
         saga resolve 01JGFJJZ00000000000000000A pay --reason 'paid by phone'
     """
     value = parsed(output, "--output")
+    direction = None
+    if done is not None:
+        direction = Direction.ACTION if done else Direction.COMPENSATION
     operate(
         store,
         lambda manager: manager.resolve(
-            saga_id, step, reason=reason, output=value, principal=principal
+            saga_id,
+            step,
+            reason=reason,
+            output=value,
+            direction=direction,
+            principal=principal,
         ),
         as_json=as_json,
     )

@@ -173,7 +173,7 @@ def _noted(entry: HistoryEntry) -> str:
     if entry.kind is HistoryKind.STEP_RESOLVED and "output" in data:
         text += f"; output {shown(data['output'])}"
     if "undo_id" in data:
-        text += f"; undone by saga {data['undo_id']}"
+        text += f"; its undo is saga {data['undo_id']}"
     return one_line(text)
 
 

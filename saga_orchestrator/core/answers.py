@@ -143,8 +143,10 @@ def fail_attempt(
         error=failure.error or None,
         refused=refused,
         retry_at=retry_at.isoformat() if retry_at else None,
+        update=dict(failure.update) or None,
         **data,
     )
+    draft.merge(failure.update)
     if retry_at:
         draft.change(
             number,
@@ -196,7 +198,7 @@ def _action_succeeded(draft: Draft, number: int, event: StepSucceeded) -> None:
             _leave_behind(draft, event)
         else:
             _complete(draft, number, event)
-    elif status.state is StepState.COMPLETED:
+    elif status.state is StepState.COMPLETED and status.heard:
         draft.hear(number, generation)
         draft.ignore(event, "another dispatch of the step succeeded first")
     else:
@@ -225,10 +227,14 @@ def _complete(draft: Draft, number: int, event: StepSucceeded) -> None:
 
 
 def _leave_behind(draft: Draft, event: StepSucceeded) -> None:
-    """A success that comes after its undo was sent, or after the end."""
+    """A success of which the saga's account has no place any more.
+
+    It comes after its undo was sent, after the end, or after a person did by hand
+    what had given up.
+    """
     if event.effect:
         draft.open_residual(event.fence, event.output)
-    draft.ignore(event, "late: its undo was sent before, or the saga had ended")
+    draft.ignore(event, "late: undone, ended, or done by hand before")
 
 
 def _undone(

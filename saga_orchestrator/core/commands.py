@@ -49,6 +49,8 @@ class Command:
         deadline_at: the saga's deadline, where it has one.
         undoes: the saga whose residual this undoes; None for all others. The
             effect belongs to that saga.
+        is_known: of a compensation: its action is known to have happened, by its
+            answer or by a person, so that there is something to undo.
         action_key: the idempotency key of the step's action: how a
             compensation without an output finds the effect.
     """
@@ -66,6 +68,7 @@ class Command:
     expires_at: dt.datetime
     deadline_at: dt.datetime | None = None
     undoes: SagaId | None = None
+    is_known: bool = False
 
     @property
     def idempotency_key(self) -> str:
@@ -157,6 +160,7 @@ def event_of(reply: Reply) -> Answered:
                 error_type=reply.error_type,
                 error=reply.error,
                 retryable=reply.retryable and reply.answer is not Answer.SUPERSEDED,
+                update=reply.update,
             )
         case _:
             assert_never(reply.answer)

@@ -70,6 +70,7 @@ def command_for(saga: Saga, number: int, data: SagaData, secret: bytes) -> Comma
         expires_at=status.opened_at + saga.plan.limit_of(number, fence.direction),
         deadline_at=None if undo else saga.deadline_at,
         undoes=saga.undoes,
+        is_known=done,
     )
 
 

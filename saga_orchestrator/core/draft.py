@@ -92,6 +92,11 @@ class Draft:
         self.history.append(entry)
 
     @property
+    def revision(self) -> int:
+        """The context's revision so far."""
+        return self._revision
+
+    @property
     def seq(self) -> int:
         """The number of the last history entry."""
         return self._before.version + len(self.history)

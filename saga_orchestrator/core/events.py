@@ -15,6 +15,7 @@ from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.payload import Json
 from saga_orchestrator.core.plan import Plan
 from saga_orchestrator.core.saga import SagaData
+from saga_orchestrator.core.states import Direction
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +82,14 @@ class StepFailed(_Answered):
         error_type: compared with the policy's ``non_retryable``.
         error: for people.
         retryable: False: no further attempt, whatever the policy says.
+        update: keys to merge into the context; None deletes one.
     """
 
     refused: bool
     error_type: str = ""
     error: str = ""
     retryable: bool = True
+    update: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,14 +143,24 @@ class CompensateRequested(_Requested):
 
     Attributes:
         force: also past the pivot, also when it completed.
+        version: of the failed saga that the operator saw, so that the event
+            resumes it once; None: whatever it is.
     """
 
     force: bool = False
+    version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RetryRequested(_Requested):
-    """An operator wants what gave up tried again, with fresh attempts."""
+    """An operator wants what gave up tried again, with fresh attempts.
+
+    Attributes:
+        version: of the failed saga that the operator saw, so that the event lets
+            it go on once; None: whatever it is.
+    """
+
+    version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +169,15 @@ class ResolveRequested(_Requested):
 
     Attributes:
         step: the step that gave up.
+        direction: whether its action was done, or its undo. A saga that has
+            turned back meanwhile must not take the one for the other.
+        generation: the step's last dispatch that the operator saw.
         output: counts as the action's output.
     """
 
     step: str
+    direction: Direction
+    generation: int
     output: Json = None
 
 

@@ -20,23 +20,37 @@ from saga_orchestrator.core.states import (
 from saga_orchestrator.core.unwind import unwind
 
 
-def advance(draft: Draft, candidates: Iterable[int]) -> None:
+def advance(
+    draft: Draft, candidates: Iterable[int], *, again: Iterable[int] = ()
+) -> None:
     """Send those of the candidates whose turn has come, and end what is done.
+
+    All conditions are judged before anything is sent: an event that aborts a
+    saga must not send an action as well.
 
     Args:
         draft: a saga that is started.
         candidates: numbers of steps that may have become ready.
+        again: numbers of steps to send again, whose turn had come before.
     """
+    ready = list(again)
     queue = deque(() if draft.halting else candidates)
     while queue:
         number = queue.popleft()
         if not _is_ready(draft, number):
             continue
         try:
-            queue.extend(_take_turn(draft, number))
+            unmet = _unmet_condition(draft, number)
         except MissingPathError as error:
             _refuse(draft, number, f"when: {error}")
             return
+        if unmet is None and draft.plan.steps[number].action:
+            ready.append(number)
+        else:
+            _pass_over(draft, number, unmet)
+            queue.extend(draft.plan.dependents[number])
+    for number in ready:
+        draft.send(number, Direction.ACTION, attempt=1)
     settle(draft)
 
 
@@ -47,6 +61,7 @@ def settle(draft: Draft) -> None:
     # From the end: in a sequence the last step is the last to be done.
     if all(status.state in SATISFIED for status in reversed(draft.steps)):
         draft.halting = False
+        draft.reason = ""  # of a halt that came while the last step ran
         draft.enter(SagaState.COMPLETED)
     elif not any(status.is_open for status in draft.steps):
         draft.halting = False
@@ -105,26 +120,20 @@ def _is_ready(draft: Draft, number: int) -> bool:
     return all(steps[i].state in SATISFIED for i in draft.plan.depends_on[number])
 
 
-def _take_turn(draft: Draft, number: int) -> Iterable[int]:
-    """Send, skip or complete a ready step; return who may be ready because of it."""
-    step = draft.plan.steps[number]
-    unmet = _unmet_condition(draft, number)
+def _pass_over(draft: Draft, number: int, unmet: str | None) -> None:
+    """Skip a step whose condition does not hold; complete one without an action."""
     if unmet is not None:
         draft.change(number, state=StepState.SKIPPED)
         draft.record(HistoryKind.STEP_SKIPPED, number, reason=unmet)
-    elif step.action:
-        draft.send(number, Direction.ACTION, attempt=1)
-        return ()
-    else:
-        draft.change(
-            number,
-            state=StepState.COMPLETED,
-            outcome=Outcome.SUCCEEDED,
-            mark=draft.seq + 1,
-        )
-        draft.keep_output(number, None)
-        draft.record(HistoryKind.STEP_SUCCEEDED, number)
-    return draft.plan.dependents[number]
+        return
+    draft.change(
+        number,
+        state=StepState.COMPLETED,
+        outcome=Outcome.SUCCEEDED,
+        mark=draft.seq + 1,
+    )
+    draft.keep_output(number, None)
+    draft.record(HistoryKind.STEP_SUCCEEDED, number)
 
 
 def _what_failed(draft: Draft) -> str:

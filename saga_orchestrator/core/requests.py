@@ -35,6 +35,8 @@ def decide_compensate(draft: Draft, event: CompensateRequested) -> None:
             raise Refusal("undoing a completed saga needs force")
         if draft.direction is Direction.ACTION and draft.pivot_passed:
             raise Refusal("it is past its pivot; undoing it needs force")
+    if draft.state is SagaState.FAILED:
+        _require_seen(draft, event.version)
     _record(draft, HistoryKind.COMPENSATE_REQUESTED, event, force=event.force)
     revive_undos(draft)
     if draft.direction is Direction.ACTION:
@@ -46,37 +48,41 @@ def decide_compensate(draft: Draft, event: CompensateRequested) -> None:
 def decide_retry(draft: Draft, event: RetryRequested) -> None:
     """Try what gave up again, in the direction the saga was going."""
     _require_failed(draft, "only a failed saga can be retried")
+    _require_seen(draft, event.version)
     _record(draft, HistoryKind.RETRY_REQUESTED, event)
     draft.deadline_at = None
-    draft.reason = ""
     if draft.direction is Direction.COMPENSATION:
         revive_undos(draft)
         _resume_undo(draft)
         return
+    draft.reason = ""
     draft.enter(SagaState.STARTED)
+    again = []
     for number, status in enumerate(draft.steps):
-        if status.state is not StepState.FAILED:
-            continue
-        if status.generation:
-            draft.send(number, Direction.ACTION, attempt=1)
-        else:  # its condition could not be judged; it may be now
+        if status.state is StepState.FAILED and status.generation:
+            again.append(number)
+        elif status.state is StepState.FAILED:
+            # Its condition could not be judged; it may be now.
             draft.settle(number, state=StepState.PENDING, outcome=Outcome.NONE)
-    advance(draft, range(len(draft.steps)))
+    advance(draft, range(len(draft.steps)), again=again)
 
 
 def decide_resolve(draft: Draft, event: ResolveRequested) -> None:
     """Count a step that gave up as done, or undone, by a person; and go on."""
     _require_failed(draft, "only a step of a failed saga can be resolved")
     number = _number_of(draft, event.step)
-    status = draft.steps[number]
+    if event.direction is not draft.direction:
+        done = "undone" if draft.direction is Direction.COMPENSATION else "done"
+        raise Refusal(f"it can count step {event.step} as {done} only; look again")
+    _require_dispatch(draft, event, number)
     if draft.direction is Direction.COMPENSATION:
-        gave_up = status.phase is Phase.GAVE_UP
-        if not gave_up and not needs_undo(draft.plan.steps[number], status):
-            raise Refusal(f"step {event.step} is {status.state}, with nothing to undo")
-        _record(draft, HistoryKind.STEP_RESOLVED, event, number)
-        draft.settle(number, state=StepState.COMPENSATED)
-        _resume_undo(draft)
-        return
+        _resolve_undo(draft, event, number)
+    else:
+        _resolve_action(draft, event, number)
+
+
+def _resolve_action(draft: Draft, event: ResolveRequested, number: int) -> None:
+    status = draft.steps[number]
     if status.state is not StepState.FAILED:
         raise Refusal(f"step {event.step} is {status.state}; only failed ones resolve")
     _record(draft, HistoryKind.STEP_RESOLVED, event, number, output=event.output)
@@ -85,6 +91,8 @@ def decide_resolve(draft: Draft, event: ResolveRequested) -> None:
         state=StepState.COMPLETED,
         outcome=Outcome.SUCCEEDED,
         mark=draft.seq,
+        # Its undo's input is made of what stood when the step was done.
+        revision=status.revision if status.generation else draft.revision,
     )
     draft.keep_output(number, event.output)
     draft.deadline_at = None
@@ -93,14 +101,28 @@ def decide_resolve(draft: Draft, event: ResolveRequested) -> None:
     advance(draft, range(len(draft.steps)))
 
 
+def _resolve_undo(draft: Draft, event: ResolveRequested, number: int) -> None:
+    status = draft.steps[number]
+    if event.output is not None:
+        raise Refusal(f"it is the undo of step {event.step}, which has no output")
+    gave_up = status.phase is Phase.GAVE_UP
+    if not gave_up and not needs_undo(draft.plan.steps[number], status):
+        raise Refusal(f"step {event.step} is {status.state}, with nothing to undo")
+    _record(draft, HistoryKind.STEP_RESOLVED, event, number)
+    draft.settle(number, state=StepState.COMPENSATED)
+    halts = draft.plan.definition.on_compensation_failure == "halt"
+    others = any(status.phase is Phase.GAVE_UP for status in draft.steps)
+    if not (halts and others):  # else what is before them must wait for a person
+        _resume_undo(draft)
+
+
 def decide_give_up(draft: Draft, event: GiveUpRequested) -> None:
     """Count the open dispatch of a step as unknown, now."""
     if draft.state not in (SagaState.STARTED, SagaState.COMPENSATING):
         raise Refusal("nothing is in flight, so there is no wait to give up")
     number = _number_of(draft, event.step)
+    _require_dispatch(draft, event, number)
     status = draft.steps[number]
-    if status.generation != event.generation:
-        raise Refusal(f"step {event.step} is no longer at dispatch {event.generation}")
     if not status.is_in_flight:
         raise Refusal(
             f"step {event.step} is {status.state} and {status.phase}; only a step "
@@ -131,6 +153,18 @@ def _resume_undo(draft: Draft) -> None:
 def _require_failed(draft: Draft, problem: str) -> None:
     if draft.state is not SagaState.FAILED:
         raise Refusal(problem)
+
+
+def _require_seen(draft: Draft, version: int | None) -> None:
+    if version is not None and version != draft.seq:
+        raise Refusal("it has gone on since you looked, and failed again; look again")
+
+
+def _require_dispatch(
+    draft: Draft, event: ResolveRequested | GiveUpRequested, number: int
+) -> None:
+    if draft.steps[number].generation != event.generation:
+        raise Refusal(f"step {event.step} is no longer at dispatch {event.generation}")
 
 
 def _number_of(draft: Draft, name: str) -> int:

@@ -48,6 +48,11 @@ def undo_residual(
         return None
     residual = _open(draft, event)
     number = draft.plan.number[residual.fence.step]
+    if draft.steps[number].state is StepState.COMPENSATING:
+        raise Refusal(
+            f"the undo of step {residual.fence.step} is not through, and may be "
+            "undoing just this effect; wait for it, retry it or resolve it first"
+        )
     if not draft.plan.steps[number].compensation:
         raise Refusal(
             f"step {residual.fence.step} has no compensation; undo residual "
@@ -71,8 +76,8 @@ def _open(draft: Draft, event: ResidualRequested) -> Residual:
     settled = residual.settled
     if settled is not None and settled.undo_id is not None:
         raise Refusal(
-            f"residual {event.number} is undone by saga {settled.undo_id}, as "
-            f"{settled.principal} asked"
+            f"residual {event.number} was handed over: its undo is saga "
+            f"{settled.undo_id}, as {settled.principal} asked"
         )
     if settled is not None:
         raise Refusal(f"residual {event.number} was dismissed by {settled.principal}")
@@ -119,11 +124,17 @@ def _start_undo(
 
 
 def undo_plan(plan: Plan, step: str) -> Plan:
-    """Return the plan that undoes one step: it, behind those whose output it reads."""
+    """Return the plan that undoes one step: it, behind those whose output it reads.
+
+    Its direct dependencies stay what they were, for their outputs travel with the
+    command; what only its input refers to stands behind them.
+    """
     number = plan.number[step]
-    names = sorted(plan.reads_of(number), key=plan.number.__getitem__)
-    undone = replace(plan.steps[number], depends_on=names, when=None, pivot=False)
-    steps = [*map(Step, names), undone]
+    direct = [plan.steps[i].name for i in plan.depends_on[number]]
+    others = sorted(plan.reads_of(number) - set(direct))
+    given = [Step(name, depends_on=others) for name in direct]
+    undone = replace(plan.steps[number], depends_on=direct, when=None, pivot=False)
+    steps = [*map(Step, others), *given, undone]
     return compile_plan(SagaDefinition(plan.definition.name, steps=steps))
 
 

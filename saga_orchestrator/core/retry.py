@@ -20,7 +20,8 @@ class RetryPolicy:
         max_attempts: attempts in all, the first included; None: no limit.
         initial_delay: the delay after the first attempt.
         multiplier: each delay is the one before times this.
-        max_delay: no delay is longer than this, jitter aside.
+        max_delay: delays grow no further than this, jitter aside; a longer
+            ``initial_delay`` is kept as it is.
         jitter: each delay is varied by up to this share, 0 to 1.
         non_retryable: names of error types that end the step at once, as a
             definite refusal: the name of the exception's class.
@@ -71,8 +72,8 @@ class RetryPolicy:
             share: in [0, 1), where in the jitter's band the delay falls; taken
                 from the fence, so that the same history gives the same delay.
         """
-        cap = self.max_delay.total_seconds()
         first = self.initial_delay.total_seconds()
+        cap = max(self.max_delay.total_seconds(), first)
         try:
             seconds = min(first * self.multiplier ** (attempt - 1), cap)
         except OverflowError:

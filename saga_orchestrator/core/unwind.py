@@ -43,7 +43,9 @@ def unwind(draft: Draft) -> None:
 def give_up_undo(draft: Draft, number: int, reason: str) -> None:
     """Note that an undo gave up, and stop or go on as the definition says."""
     draft.settle(number, phase=Phase.GAVE_UP)
-    draft.reason = reason
+    if reason not in draft.reason:
+        # Behind why the saga was undone, which its reader wants to know, too.
+        draft.reason = f"{draft.reason[:200]}; {reason}"[:500]
     if draft.plan.definition.on_compensation_failure == "halt":
         draft.halting = True
     unwind(draft)

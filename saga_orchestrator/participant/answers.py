@@ -101,7 +101,8 @@ def _reply_to_signal(ctx: StepContext, signal: HandlerSignal) -> Reply:
     text = safe_text(signal)
     match signal:
         case StepFailed():
-            return _failed(ctx, Answer.REFUSED, signal, retryable=signal.retryable)
+            refusal = _failed(ctx, Answer.REFUSED, signal, retryable=signal.retryable)
+            return replace(refusal, update=ctx.updates)
         case Skip():
             return Reply(
                 ctx.fence, ctx.token, Answer.SKIPPED, update=ctx.updates, error=text

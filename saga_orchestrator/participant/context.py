@@ -27,6 +27,8 @@ class StepContext:
         deadline: aware instant after which nobody waits for the answer: the
             earliest of the run's timeout, the step's limit and the saga's
             deadline.
+        is_known: in a compensation, whether the action is known to have happened;
+            its output may be None all the same.
         idempotency_key: the same across attempts and redeliveries of this
             direction of the step; pass it on to services that take one.
         action_key: the action's idempotency key: how a compensation without an
@@ -46,6 +48,7 @@ class StepContext:
         self.step = command.fence.step
         self.direction: Direction = command.fence.direction
         self.attempt = command.attempt
+        self.is_known = command.is_known
         self.idempotency_key = command.idempotency_key
         self.action_key = command.action_key
         ends = [now + command.timeout, command.expires_at]
@@ -86,6 +89,8 @@ class StepContext:
         logger: structlog.typing.FilteringBoundLogger = structlog.get_logger(
             "saga_orchestrator.handler"
         )
+        if self.fence.saga_id != self.saga_id:
+            logger = logger.bind(undo_saga_id=self.fence.saga_id)
         return logger.bind(
             saga_id=self.saga_id,
             step=self.step,
@@ -96,8 +101,9 @@ class StepContext:
     def update(self, values: Mapping[str, Json]) -> None:
         """Merge these keys into the saga's context, together with the answer.
 
-        Per top-level key; the last commit wins, None deletes a key. Nothing is
-        merged when the handler fails.
+        Per top-level key; the last commit wins, None deletes a key. A refusal
+        (``StepFailed``) and ``Skip`` are answers too; with any other exception
+        nothing is merged.
 
         Raises:
             PayloadError: a value cannot travel as JSON; names the key.

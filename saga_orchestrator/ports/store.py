@@ -32,7 +32,7 @@ from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.payload import Json
 from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.saga import Saga, SagaData
-from saga_orchestrator.core.states import ACTIVE, SagaState, StepState
+from saga_orchestrator.core.states import ACTIVE, Direction, SagaState, StepState
 from saga_orchestrator.errors import (
     SagaAlreadyExistsError,
     SagaNotFoundError,
@@ -372,7 +372,16 @@ class Store(abc.ABC):
         """
         event: Event
         if state in (StepState.COMPLETED, StepState.COMPENSATED):
-            event = ResolveRequested(saga_id, principal, reason, step, output)
+            done = state is StepState.COMPLETED
+            event = ResolveRequested(
+                saga_id,
+                principal,
+                reason,
+                step,
+                Direction.ACTION if done else Direction.COMPENSATION,
+                await self._generation(saga_id, step),
+                output,
+            )
         elif state is StepState.FAILED:
             generation = await self._generation(saga_id, step)
             event = GiveUpRequested(saga_id, principal, reason, step, generation)

@@ -19,6 +19,7 @@ from saga_orchestrator.core.payload import Json, normalise
 from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.residuals import unknown_residual
 from saga_orchestrator.core.saga import Saga
+from saga_orchestrator.core.states import Direction
 from saga_orchestrator.errors import SagaNotFoundError, TransitionRefused
 from saga_orchestrator.ports.store import SagaRecord, Store
 from saga_orchestrator.runtime.ids import NewId
@@ -51,6 +52,8 @@ class Operator:
     StoreUnavailableError: the store stayed away.
 
     Whatever is raised, nothing has changed; but for the last, where it may have.
+    A request whose commit lost its answer is judged again, and may then be refused
+    for what it did itself: the history tells.
     """
 
     def __init__(self, store: Store, commits: Commits, new_id: NewId) -> None:
@@ -78,7 +81,10 @@ class Operator:
             The saga; one that is being undone, or was, is left as it is.
         """
         checked = _checked(saga_id, principal, reason)
-        return await self._submit(CompensateRequested(*checked, force=force))
+        version = (await self._load(checked[0])).version
+        return await self._submit(
+            CompensateRequested(*checked, force=force, version=version)
+        )
 
     async def retry(
         self, saga_id: str, *, reason: str, principal: str = PRINCIPAL
@@ -88,7 +94,9 @@ class Operator:
         In the direction it was going, with fresh attempts; its deadline is
         cleared.
         """
-        return await self._submit(RetryRequested(*_checked(saga_id, principal, reason)))
+        checked = _checked(saga_id, principal, reason)
+        version = (await self._load(checked[0])).version
+        return await self._submit(RetryRequested(*checked, version))
 
     async def resolve(
         self,
@@ -97,6 +105,7 @@ class Operator:
         *,
         reason: str,
         output: Json = None,
+        direction: Direction | None = None,
         principal: str = PRINCIPAL,
     ) -> Saga:
         """Count a step of a failed saga as done, or undone, by hand; go on.
@@ -107,11 +116,21 @@ class Operator:
             reason: why.
             output: where the action was done by hand, what it would have
                 returned: later steps read it, its undo is given it.
+            direction: whether the action was done, or its undo; None: whichever
+                way the saga was going.
             principal: who did it.
         """
         checked = _checked(saga_id, principal, reason)
         output = normalise(output, "output")
-        return await self._submit(ResolveRequested(*checked, step, output))
+        saga = await self._load(checked[0])
+        event = ResolveRequested(
+            *checked,
+            step,
+            direction or saga.direction,
+            _generation(saga, step),
+            output,
+        )
+        return await self._submit(event)
 
     async def give_up(
         self, saga_id: str, step: str, *, reason: str, principal: str = PRINCIPAL
@@ -122,9 +141,7 @@ class Operator:
         finds its place.
         """
         checked = _checked(saga_id, principal, reason)
-        saga = await self._load(checked[0])
-        known = step in saga.plan.number
-        generation = saga.status(step).generation if known else 0
+        generation = _generation(await self._load(checked[0]), step)
         return await self._submit(GiveUpRequested(*checked, step, generation))
 
     async def residuals(
@@ -205,6 +222,11 @@ def checked_id(saga_id: str) -> SagaId:
     if not is_saga_id(saga_id):
         raise SagaNotFoundError(saga_id)
     return SagaId(saga_id)
+
+
+def _generation(saga: Saga, step: str) -> int:
+    """Return the dispatch that the caller has seen; 0 where there is no such step."""
+    return saga.status(step).generation if step in saga.plan.number else 0
 
 
 def _checked(saga_id: str, principal: str, reason: str) -> tuple[SagaId, str, str]:

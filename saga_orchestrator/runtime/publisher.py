@@ -165,16 +165,23 @@ class Publisher:
             await self._put_off(unrouted, f"no service handles {action}")
 
     async def _commands(self, offers: list[Offer]) -> list[Command]:
-        """Build what is still awaited; settle what is not."""
+        """Build what is still awaited; settle what is not.
+
+        What cannot be built is not settled here: its failure may yet have to wait
+        for its commit. Once that is through, the relay finds it obsolete.
+        """
         loaded = await self._store.load_dispatches([offer.fence for offer in offers])
         commands: list[Command] = []
         obsolete: list[Fence] = []
         queued: dict[str, bool] = {}
         for offer, found in zip(offers, loaded, strict=True):
-            command = found and self._command(offer.fence, *found)
-            if command is None:
+            if found is None:
                 obsolete.append(offer.fence)
-            elif offer.resend and await self._is_queued(command.routing_key, queued):
+                continue
+            command = self._command(offer.fence, *found)
+            if command is None:
+                continue
+            if offer.resend and await self._is_queued(command.routing_key, queued):
                 await self._put_off([offer], QUEUED)
             else:
                 commands.append(command)

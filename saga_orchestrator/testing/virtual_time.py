@@ -32,6 +32,8 @@ class _JumpingSelector(selectors.DefaultSelector):
     def select(
         self, timeout: float | None = None
     ) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout == 0:  # there is work: no need to ask the system
+            return []
         events = super().select(0)
         if not events:
             if timeout is None:

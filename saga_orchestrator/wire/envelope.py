@@ -11,7 +11,8 @@ A command::
         "timeout_ms": 60000, "expires_at": "2026-…Z", "deadline_at": null}]}
 
 ``input`` is absent where it is the context itself; ``undoes`` is there only where
-a residual is undone, and is the id of the saga that the effect belongs to. A reply repeats the first
+a residual is undone, and is the id of the saga that the effect belongs to;
+``is_known`` only, as true, where a compensation's action is known to have happened. A reply repeats the first
 six fields but the names, and says its answer::
 
     {"v": 1, "replies": [{"saga_id": …, "step": …, "direction": …,
@@ -78,6 +79,7 @@ class _CommandFields(_FenceFields):
     expires_at: Annotated[AwareDatetime, Field(strict=False)]
     deadline_at: Annotated[AwareDatetime | None, Field(strict=False)] = None
     undoes: _Text | None = None
+    is_known: bool = False
 
 
 class _ReplyFields(_FenceFields):
@@ -122,6 +124,8 @@ def command_text(command: Command) -> str:
         document["deadline_at"] = command.deadline_at.isoformat()
     if command.undoes is not None:
         document["undoes"] = command.undoes
+    if command.is_known:
+        document["is_known"] = True
     return _text(document)
 
 
@@ -208,6 +212,7 @@ def _command(fields: _CommandFields, has_input: bool) -> Command:
         expires_at=fields.expires_at,
         deadline_at=fields.deadline_at,
         undoes=None if fields.undoes is None else SagaId(fields.undoes),
+        is_known=fields.is_known,
     )
 
 

@@ -224,7 +224,7 @@ async def test_a_second_settlement_is_refused(store: Store) -> None:
     await store.transact([dismissal(dismissed), event])
     for residual, said in (
         (dismissed, "dismissed by ann"),
-        (undone, f"undone by saga {event.undo_id}"),
+        (undone, f"is saga {event.undo_id}"),
     ):
         for later in (
             dismissal(residual, principal="bob"),

@@ -27,7 +27,7 @@ from saga_orchestrator.core.events import (
     StepSucceeded,
     TimeCame,
 )
-from saga_orchestrator.core.payload import normalise
+from saga_orchestrator.core.payload import Json, normalise
 from saga_orchestrator.core.retry import RetryPolicy
 from saga_orchestrator.core.saga import NO_DATA, Saga
 from saga_orchestrator.core.states import Direction, Outcome, SagaState, StepState
@@ -285,7 +285,7 @@ REPEATS: dict[str, tuple[Callable[[Store], Awaitable[Saga]], Any]] = {
     "compensate": (_in_flight, lambda s: CompensateRequested(s.id, "ann", "why")),
     "give up": (_in_flight, lambda s: GiveUpRequested(s.id, "ann", "why", "a", 1)),
     "retry": (_failed, lambda s: RetryRequested(s.id, "ann", "why")),
-    "resolve": (_failed, lambda s: ResolveRequested(s.id, "ann", "why", "a", 5)),
+    "resolve": (_failed, lambda s: _resolve(s, "a", 5)),
 }
 
 
@@ -439,10 +439,16 @@ async def test_a_step_without_output_has_none(store: Store) -> None:
     assert loaded.outputs == {"a": None, "b": None}
 
 
+def _resolve(saga: Saga, step: str, output: Json = None) -> ResolveRequested:
+    generation = saga.status(step).generation
+    way = saga.direction
+    return ResolveRequested(saga.id, "ann", "why", step, way, generation, output)
+
+
 async def test_a_resolved_step_has_its_output(store: Store) -> None:
     """What an operator gives as a step's output is its output."""
     saga = await _failed(store)
-    await apply(store, ResolveRequested(saga.id, "ann", "by phone", "a", {"id": 9}))
+    await apply(store, _resolve(saga, "a", {"id": 9}))
     loaded = await store.load(saga.id)
     assert loaded is not None
     assert loaded.outputs == {"a": {"id": 9}}

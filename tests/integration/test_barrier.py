@@ -126,6 +126,18 @@ async def test_an_undo_of_what_never_ran_is_done(ledger: Ledger, other: Ledger) 
 _UNDO_SAGA = "01JGFJJZ00000000000000000Z"
 
 
+async def test_an_undo_of_what_is_known_to_have_happened(ledger: Ledger) -> None:
+    """Done by hand, without this barrier: it is undone, once, and stays undone."""
+    known = undo({"id": 1}, is_known=True)
+    first, second = context_of(known), context_of(known)
+    await ledger.run(first)
+    await ledger.run(second)
+    assert await ledger.rows() == ["compensation"]
+    assert (first.had_effect, second.had_effect) == (True, False)
+    with pytest.raises(Superseded):
+        await ledger.run(action())
+
+
 async def test_undo_of_a_residual_finds_the_effect(ledger: Ledger) -> None:
     """It comes from another saga, and belongs to the one that had the effect."""
     await ledger.run(action())

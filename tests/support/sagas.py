@@ -168,9 +168,18 @@ class Run:
         """Ask for what gave up to be tried again."""
         return self.apply(RetryRequested(self.saga.id, "ann", "asked"))
 
-    def resolve(self, step: str, output: Json = None) -> Decision:
+    def resolve(
+        self, step: str, output: Json = None, *, direction: Direction | None = None
+    ) -> Decision:
         """Say that a person did, or undid, a step."""
-        return self.apply(ResolveRequested(self.saga.id, "ann", "asked", step, output))
+        known = step in self.saga.plan.number
+        generation = self.status(step).generation if known else 0
+        return self.apply(
+            ResolveRequested(
+                *(self.saga.id, "ann", "asked", step),
+                *(direction or self.saga.direction, generation, output),
+            )
+        )
 
     def give_up(self, step: str) -> Decision:
         """Say that nobody waits for a step's current dispatch any more."""

@@ -91,6 +91,11 @@ class MemoryConsumer(Consumer):
         """Tell whether one more unsettled message is allowed."""
         return len(self._unsettled) < self._prefetch
 
+    @property
+    def unsettled(self) -> int:
+        """How many deliveries its handler has not settled."""
+        return len(self._unsettled)
+
     async def cancel(self) -> None:
         """Stop new deliveries."""
         self.detach()
@@ -196,6 +201,11 @@ class MemoryBroker(Broker):
         self._require_open()
         found = self._node.find(queue)
         return None if found is None else found.stats()
+
+    @property
+    def unsettled(self) -> int:
+        """How many deliveries are in hand."""
+        return sum(consumer.unsettled for consumer in self._consumers)
 
     def problems(self) -> list[str]:
         """Tell when the handle is not open; nothing else can be wrong."""

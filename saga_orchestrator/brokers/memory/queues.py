@@ -62,6 +62,10 @@ class MemoryQueue:
         """Count what waits and who takes."""
         return QueueStats(ready=len(self._ready), consumers=len(self._subscribers))
 
+    def messages(self) -> list[StoredMessage]:
+        """Return what waits, the oldest first."""
+        return list(self._ready)
+
     def subscribe(self, subscriber: Subscriber) -> None:
         """Let the subscriber take its turns from now on."""
         self._subscribers.append(subscriber)

@@ -85,11 +85,15 @@ def found(row: tuple[str, str | None] | None, ctx: StepContext) -> Claim:
     return Claim(is_new=False, output=None if output is None else json.loads(output))
 
 
-def was_undone_unseen(row: tuple[str, str | None] | None, ctx: StepContext) -> bool:
-    """Tell whether the action's row says that the action never ran."""
+def never_ran(row: tuple[str, str | None] | None, ctx: StepContext) -> bool:
+    """Tell whether the action's row says that the action never ran.
+
+    What is known to have happened did so without this barrier: a person did it
+    by hand, or its row was pruned. It has to be undone all the same.
+    """
     if row is None:
         raise RowVanishedError(ctx)
-    return row[0] == Direction.COMPENSATION
+    return row[0] == Direction.COMPENSATION and not ctx.is_known
 
 
 def check_once(ctx: StepContext, barrier: object, effect: Callable[..., Any]) -> None:

@@ -17,8 +17,8 @@ from saga_orchestrator.participant.barrier.claim import (
     Output,
     check_once,
     found,
+    never_ran,
     statements,
-    was_undone_unseen,
 )
 from saga_orchestrator.participant.context import StepContext
 
@@ -146,7 +146,7 @@ class PostgresBarrier:
             # Take the action's place, in case it never ran: it will not now. An
             # action in flight is waited for here.
             await self._insert(conn, ctx, Direction.ACTION)
-            if was_undone_unseen(await self._read(conn, ctx, Direction.ACTION), ctx):
+            if never_ran(await self._read(conn, ctx, Direction.ACTION), ctx):
                 return NOTHING_TO_UNDO
         if await self._insert(conn, ctx, ctx.direction):
             return NEW

@@ -20,8 +20,8 @@ from saga_orchestrator.participant.barrier.claim import (
     Output,
     check_once,
     found,
+    never_ran,
     statements,
-    was_undone_unseen,
 )
 from saga_orchestrator.participant.context import StepContext
 
@@ -139,7 +139,7 @@ class SqliteBarrier:
         if ctx.direction is Direction.COMPENSATION:
             # Take the action's place, in case it never ran: it will not now.
             self._insert(conn, ctx, Direction.ACTION)
-            if was_undone_unseen(self._read(conn, ctx, Direction.ACTION), ctx):
+            if never_ran(self._read(conn, ctx, Direction.ACTION), ctx):
                 return NOTHING_TO_UNDO
         if self._insert(conn, ctx, ctx.direction):
             return NEW

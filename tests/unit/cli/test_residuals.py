@@ -132,12 +132,12 @@ def test_undo(saga: Run) -> None:
     }  # fmt: skip
     text = saga("get", saga_id).stdout
     assert text.endswith(
-        f"· residual {number}: a: undone by saga {undo_id}, asked for by ann: "
+        f"· residual {number}: a: its undo is saga {undo_id}, asked for by ann: "
         "charged twice\n"
     )
     assert (
-        f"· a: residual {number}: undo requested by ann: charged twice; undone by "
-        f"saga {undo_id}\n"
+        f"· a: residual {number}: undo requested by ann: charged twice; its undo "
+        f"is saga {undo_id}\n"
     ) in text
 
 
@@ -177,7 +177,7 @@ def test_it_is_settled_once(saga: Run, command: str) -> None:
         done = saga("residual", second, saga_id, number, "--reason", "me too")
         assert (done.exit_code, done.stdout) == (4, "")
         words = (
-            f"is undone by saga {first.stdout.strip()}, as ann asked"
+            f"was handed over: its undo is saga {first.stdout.strip()}, as ann asked"
             if command == "undo"
             else "was dismissed by ann"
         )

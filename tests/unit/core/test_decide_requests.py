@@ -21,7 +21,7 @@ from saga_orchestrator.core.events import (
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.plan import compile_plan
 from saga_orchestrator.core.retry import RetryPolicy
-from saga_orchestrator.core.states import Outcome, SagaState
+from saga_orchestrator.core.states import Direction, Outcome, SagaState
 from saga_orchestrator.errors import KeyConflict, SagaNotFoundError, TransitionRefused
 from tests.support.sagas import (
     NOW,
@@ -84,7 +84,7 @@ def test_refusal_says_why(ask: Callable[[], Any], words: str) -> None:
     [
         CompensateRequested(SAGA_ID, "ann", "asked"),
         RetryRequested(SAGA_ID, "ann", "asked"),
-        ResolveRequested(SAGA_ID, "ann", "asked", "a"),
+        ResolveRequested(SAGA_ID, "ann", "asked", "a", Direction.ACTION, 1),
         GiveUpRequested(SAGA_ID, "ann", "asked", "a", 1),
     ],
 )

@@ -139,6 +139,14 @@ def test_undo_plan_keeps_what_the_step_reads() -> None:
     assert plan.steps[2].when is None
 
 
+def test_undo_carries_the_outputs_that_the_action_was_given() -> None:
+    """Those of direct dependencies; what only the input refers to stays at home."""
+    source = {"id": {"$ref": "outputs.a.id"}}
+    steps = [step("a"), step("b"), step("c", input=source)]
+    plan = undo_plan(Run(definition(*steps)).saga.plan, "c")
+    assert [plan.steps[i].name for i in plan.depends_on[plan.number["c"]]] == ["b"]
+
+
 def test_undo_that_gives_up_shows_as_failed() -> None:
     """A refused undo needs a person: the undo saga is listed as failed."""
     run, number = with_residual()

@@ -33,9 +33,10 @@ def test_delays_double_up_to_the_cap() -> None:
 
 
 def test_initial_delay_above_the_cap() -> None:
-    """The cap holds from the first delay on."""
+    """What the user asked for is kept; it only grows no further."""
     policy = RetryPolicy(initial_delay=seconds(90), jitter=0.0)
-    assert policy.delay_after(1, 0.5) == seconds(60)
+    delays = [policy.delay_after(attempt, 0.5) for attempt in (1, 2, 9)]
+    assert delays == [seconds(90)] * 3
 
 
 @settings(deadline=None)

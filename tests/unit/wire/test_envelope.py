@@ -74,6 +74,7 @@ _COMMAND = st.builds(
     expires_at=_INSTANT,
     deadline_at=st.none() | _INSTANT,
     undoes=st.none() | st.just(SAGA_ID),
+    is_known=st.booleans(),
 )
 _REPLY = st.builds(
     Reply,

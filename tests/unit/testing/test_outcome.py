@@ -249,7 +249,8 @@ def test_what_runs_do_not_tell_is_told_too() -> None:
    +220.000s  · the residual's undo: compensating
    +220.000s  undo b: skipped  nothing to do
    +220.000s  · the residual's undo: compensated
-  the saga is compensated: step b: its limit passed; undo of step a: StepFailed: refused"""
+  the saga is compensated: step b: its limit passed; undo of step a: StepFailed: \
+refused"""
     )
 
 

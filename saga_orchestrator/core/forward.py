@@ -33,7 +33,7 @@ def advance(
         candidates: numbers of steps that may have become ready.
         again: numbers of steps to send again, whose turn had come before.
     """
-    ready = list(again)
+    ready = dict.fromkeys(again)  # in order, each once
     queue = deque(() if draft.halting else candidates)
     while queue:
         number = queue.popleft()
@@ -45,7 +45,7 @@ def advance(
             _refuse(draft, number, f"when: {error}")
             return
         if unmet is None and draft.plan.steps[number].action:
-            ready.append(number)
+            ready[number] = None
         else:
             _pass_over(draft, number, unmet)
             queue.extend(draft.plan.dependents[number])

@@ -12,8 +12,8 @@ A command::
 
 ``input`` is absent where it is the context itself; ``undoes`` is there only where
 a residual is undone, and is the id of the saga that the effect belongs to;
-``is_known`` only, as true, where a compensation's action is known to have happened. A reply repeats the first
-six fields but the names, and says its answer::
+``is_known`` only, as true, where a compensation's action is known to have happened.
+A reply repeats the first six fields but the names, and says its answer::
 
     {"v": 1, "replies": [{"saga_id": …, "step": …, "direction": …,
         "generation": 1, "token": "9f…", "answer": "succeeded", "output": {…}}]}

@@ -24,9 +24,9 @@ _SAGA_EDGES = {
     ("completed", "compensating"),
 }  # fmt: skip
 _STEP_EDGES = {
-    "pending": {"started", "skipped", "completed"},
+    "pending": {"started", "skipped", "completed", "failed"},
     "started": {"completed", "skipped", "failed"},
-    "failed": {"started", "completed", "compensating", "compensated"},
+    "failed": {"pending", "started", "completed", "compensating", "compensated"},
     "completed": {"compensating", "compensated"},
     "compensating": {"compensated"},
     "compensated": set(),
@@ -70,12 +70,14 @@ class Fold:
         steps: by name.
     """
 
-    def __init__(self, definition: SagaDefinition) -> None:
+    def __init__(self, definition: SagaDefinition, *, is_undo: bool = False) -> None:
+        """Begin before the first entry; an undo's steps are done by then."""
         self.definition = definition
         self.saga = ""
         self.aborted = False
         self.halting = False
-        self.steps = {step.name: FoldedStep() for step in definition.steps}
+        first = ("completed", "succeeded") if is_undo else ("pending", "none")
+        self.steps = {step.name: FoldedStep(*first) for step in definition.steps}
 
     def add(self, entry: HistoryEntry) -> None:
         """Take in the next entry, its sends excepted: those are ``dispatch``."""
@@ -84,6 +86,8 @@ class Fold:
         elif entry.kind is HistoryKind.DEADLINE_PASSED and entry.state == "started":
             self._halt()
         self._move_saga(entry)
+        if entry.kind is HistoryKind.RETRY_REQUESTED and not self.aborted:
+            self._reconsider()
 
     def dispatch(self, entry: HistoryEntry) -> None:
         """Take in what the entry sent."""
@@ -93,6 +97,7 @@ class Fold:
                 assert sent.fence.generation == step.generation, "S12: resend"
                 continue
             assert sent.fence.generation == step.generation + 1, "S12: generations"
+            assert step.phase not in ("sent", "accepted"), "S12: sent while it is out"
             step.generation += 1
             forward = sent.fence.direction is Direction.ACTION
             step.move("started" if forward else "compensating", "sent")
@@ -115,13 +120,18 @@ class Fold:
             self._expired(step, entry, forward=forward)
         elif kind is HistoryKind.STEP_POSTPONED:
             self._postponed(step, entry, forward=forward)
+        elif kind is HistoryKind.STEP_FAILED and step.state == "pending":
+            step.outcome = "refused"  # its condition could not be judged
+            self._gave_up(step, entry, forward=True)
         elif kind in _ATTEMPT_ENDED:
             self._attempt_ended(step, entry, forward=forward)
 
     def _expired(self, step: FoldedStep, entry: HistoryEntry, *, forward: bool) -> None:
         if forward and (step.phase != "waiting" or step.outcome == "none"):
             step.outcome = "unknown"
-        if not _sent_again(entry):
+        if _sent_again(entry):
+            step.phase = "idle"
+        else:
             self._gave_up(step, entry, forward=forward)
 
     def _attempt_ended(
@@ -185,6 +195,13 @@ class Fold:
             self.halting = True
         self._settle_waiting()
         self.saga, self.halting = after, False
+
+    def _reconsider(self) -> None:
+        """Judge again the conditions that could not be judged."""
+        for step in self.steps.values():
+            if step.state == "failed" and not step.generation:
+                step.outcome = "none"
+                step.move("pending")
 
     def _revive(self, entry: HistoryEntry) -> None:
         if entry.kind in (

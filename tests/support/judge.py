@@ -14,6 +14,8 @@ from saga_orchestrator.core.decide import decide
 from saga_orchestrator.core.decision import Decision, HistoryKind
 from saga_orchestrator.core.events import (
     ResendRequested,
+    ResidualDismissRequested,
+    ResidualUndoRequested,
     StepAccepted,
     StepFailed,
     StepHeartbeat,
@@ -44,14 +46,20 @@ _ENDED = ("completed", "compensated")
 class Judge:
     """Watches one saga from its start on."""
 
-    def __init__(self, definition: SagaDefinition) -> None:
-        self._fold = Fold(definition)
+    def __init__(self, definition: SagaDefinition, *, is_undo: bool = False) -> None:
+        """Begin before the start.
+
+        Args:
+            definition: the saga's.
+            is_undo: it undoes a residual: its steps were done before it began.
+        """
+        self._fold = Fold(definition, is_undo=is_undo)
         self._times = Timetable(definition, self._fold)
         self._definition = definition
         self._steps = {step.name: step for step in definition.steps}
         self._needs = _needs(definition)
         self._version = 0
-        self._rank: dict[str, tuple[int, bool]] = {}
+        self._rank = dict.fromkeys(self._steps, (0, False)) if is_undo else {}
         self._told: set[Fence] = set()
 
     def watch(
@@ -105,11 +113,16 @@ class Judge:
             assert decision.ignored is None, "S8: a late success was dropped"
         else:
             assert decision.ignored is not None, "S12: repeated"
-            self._check_residual(event, decision, left=left)
+            by_hand = step.state == "completed" and not self._was_told(event.fence.step)
+            self._check_residual(event, decision, left=left or by_hand)
         if isinstance(event, StepSucceeded):
             counted = decision.ignored is None or step.state == "completed"
             if counted or event.effect:
                 self._told.add(event.fence)
+
+    def _was_told(self, step: str) -> bool:
+        """Tell whether any success of a step was; else a person completed it."""
+        return any(fence.step == step for fence in self._told)
 
     def _check_residual(
         self, event: StepSucceeded, decision: Decision, *, left: bool
@@ -217,8 +230,14 @@ class Judge:
         return (
             folded.outcome == "succeeded"
             or (folded.outcome == "unknown" and step.undo_failed != "never")
-            or (folded.outcome == "refused" and step.undo_failed == "always")
+            or self._was_refused(name)
         )
+
+    def _was_refused(self, name: str) -> bool:
+        """Tell whether a step is undone although it was refused, and was ever sent."""
+        folded, policy = self._fold.steps[name], self._steps[name].undo_failed
+        sent = folded.generation > 0
+        return folded.outcome == "refused" and policy == "always" and sent
 
     # -- the snapshot -----------------------------------------------------
 
@@ -268,7 +287,8 @@ class Judge:
             quiet = (again.history, again.dispatches, again.residual, again.update)
             assert quiet == ((), (), None, None), "S1: the same event twice"
             assert replace(again.saga, ignored=saga.ignored) == saga, "S1: twice"
-        if not saga.plan.has_conditions:
+        by_data = isinstance(event, ResidualUndoRequested | ResidualDismissRequested)
+        if not saga.plan.has_conditions and not by_data:
             blind = decide(replace(before, data=NO_DATA), event, now)
             assert blind.saga is not None
             expected = replace(decision, saga=replace(saga, data=NO_DATA))

@@ -7,11 +7,7 @@ import contextlib
 import functools
 from typing import TYPE_CHECKING
 
-from saga_orchestrator.brokers.rabbitmq.failures import (
-    CLIENT_ERRORS,
-    cancelled_from_outside,
-    translated,
-)
+from saga_orchestrator.brokers.rabbitmq.failures import translated
 from saga_orchestrator.brokers.rabbitmq.link import in_time
 from saga_orchestrator.brokers.rabbitmq.queues import declare_queue
 from saga_orchestrator.brokers.tasks import TaskSet, handle
@@ -74,15 +70,10 @@ class RabbitDelivery(Delivery):
         return is_first
 
     async def _write(self, frame: Awaitable[None]) -> None:
-        try:
+        with contextlib.suppress(BrokerError), translated("settling a delivery"):
             # Writing can hang: nobody empties a dead connection's buffer.
             async with asyncio.timeout(self._timeout):
                 await frame
-        except CLIENT_ERRORS:
-            return
-        except asyncio.CancelledError:
-            if cancelled_from_outside():
-                raise
 
 
 class RabbitConsumer(Consumer):

@@ -56,6 +56,12 @@ def translated(doing: str) -> Iterator[None]:
         raise BrokerUnavailableError(f"{doing}: the connection was lost") from error
     except CLIENT_ERRORS as error:
         raise BrokerUnavailableError(f"{doing}: {_text(error)}") from error
+    except Exception as error:
+        # A bare one is how aiormq ends the calls on a connection that is closed
+        # for no reason that it knows.
+        if type(error) is not Exception:
+            raise
+        raise BrokerUnavailableError(f"{doing}: the connection was lost") from error
 
 
 def masked(url: str) -> str:

@@ -16,8 +16,6 @@ import aio_pika
 from yarl import URL
 
 from saga_orchestrator.brokers.rabbitmq.failures import (
-    CLIENT_ERRORS,
-    cancelled_from_outside,
     is_refusal,
     translated,
     unavailable,
@@ -171,13 +169,13 @@ class Link:
         self._mark_lost()
         await self._let_go()
         try:
-            connection = await self._new_connection()
-        except (asyncio.CancelledError, *CLIENT_ERRORS) as error:
-            if isinstance(error, asyncio.CancelledError) and cancelled_from_outside():
-                raise
-            refused = unavailable(self._url, error)
+            with translated("connecting"):
+                connection = await self._new_connection()
+        except BrokerError as error:
+            cause = error.__cause__ or error
+            refused = unavailable(self._url, cause)
             self._problem = str(refused)
-            raise refused from error
+            raise refused from cause
         self._connection = connection
         self._problem = None
         self._lost.clear()

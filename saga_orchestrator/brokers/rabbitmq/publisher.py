@@ -10,11 +10,7 @@ from typing import TYPE_CHECKING
 import aiormq
 from aio_pika.exceptions import PublishError
 
-from saga_orchestrator.brokers.rabbitmq.failures import (
-    CLIENT_ERRORS,
-    cancelled_from_outside,
-    translated,
-)
+from saga_orchestrator.brokers.rabbitmq.failures import translated
 from saga_orchestrator.errors import BrokerError
 from saga_orchestrator.ports.broker import OutgoingMessage, Receipt
 
@@ -73,27 +69,24 @@ class Publisher:
     ) -> None:
         """Publish one message and write its receipt; raises nothing."""
         exchange = message.exchange
-        try:
-            await channel.basic_publish(
-                message.body,
-                exchange=self._exchange if exchange is None else exchange,
-                routing_key=message.routing_key,
-                properties=self._properties(message),
-                mandatory=True,
-                # Back-pressure: the last of a batch waits for the socket.
-                wait=place == len(receipts) - 1,
-            )
-        except PublishError:  # returned to us
-            receipts[place] = Receipt.UNROUTABLE
-        except ValueError:  # a key of over 255 bytes, which nothing can be bound to
-            receipts[place] = Receipt.UNROUTABLE
-        except CLIENT_ERRORS:  # a nack, or the connection is gone
-            return
-        except asyncio.CancelledError:
-            if cancelled_from_outside():
-                raise
-        else:
-            receipts[place] = Receipt.CONFIRMED
+        # A nack and a lost connection alike leave it unknown.
+        with contextlib.suppress(BrokerError), translated("publishing"):
+            try:
+                await channel.basic_publish(
+                    message.body,
+                    exchange=self._exchange if exchange is None else exchange,
+                    routing_key=message.routing_key,
+                    properties=self._properties(message),
+                    mandatory=True,
+                    # Back-pressure: the last of a batch waits for the socket.
+                    wait=place == len(receipts) - 1,
+                )
+            except PublishError:  # returned to us
+                receipts[place] = Receipt.UNROUTABLE
+            except ValueError:  # a key of over 255 bytes; nothing can be bound to it
+                receipts[place] = Receipt.UNROUTABLE
+            else:
+                receipts[place] = Receipt.CONFIRMED
 
     def _properties(self, message: OutgoingMessage) -> aiormq.spec.Basic.Properties:
         return aiormq.spec.Basic.Properties(

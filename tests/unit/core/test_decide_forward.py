@@ -166,6 +166,18 @@ def test_unjudged_condition_aborts_what_a_person_let_go_on(by: str) -> None:
     assert run.saga.state == "compensated"
 
 
+def test_step_that_several_paths_make_ready_is_sent_once() -> None:
+    """Both that it waits for are passed over in one event."""
+    steps = [
+        step("a", action="", compensation=""),
+        step("b", action="", compensation=""),
+        step("c", depends_on=["a", "b"]),
+        step("d", depends_on=["a", "b"]),
+    ]
+    run = Run(definition(*steps))
+    assert run.sent == ["do.c#1", "do.d#1"]
+
+
 def test_unjudged_condition_lets_running_siblings_end() -> None:
     """What was sent before is awaited, then undone; nothing is sent with the abort."""
     steps = [

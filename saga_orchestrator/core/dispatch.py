@@ -8,11 +8,14 @@ revision that the step was first sent with.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from saga_orchestrator.core.commands import Command
 from saga_orchestrator.core.events import StepFailed
 from saga_orchestrator.core.fence import Fence, token_of
-from saga_orchestrator.core.references import resolve
-from saga_orchestrator.core.saga import Saga, SagaData
+from saga_orchestrator.core.payload import Json
+from saga_orchestrator.core.references import lookup, resolve
+from saga_orchestrator.core.saga import Saga, SagaData, is_of_skipped
 from saga_orchestrator.core.states import Direction, Outcome, Phase
 
 
@@ -52,10 +55,7 @@ def command_for(saga: Saga, number: int, data: SagaData, secret: bytes) -> Comma
     direct = (saga.plan.steps[i].name for i in saga.plan.depends_on[number])
     # A skipped step has the output None.
     outputs = dict.fromkeys(saga.plan.reads_of(number)) | dict(data.outputs)
-    if step.input is None:
-        argument = data.context
-    else:
-        argument = resolve(step.input, data.context, outputs)
+    argument = _argument(saga, number, data.context, outputs)
     return Command(
         fence=fence,
         token=token_of(secret, fence),
@@ -72,6 +72,22 @@ def command_for(saga: Saga, number: int, data: SagaData, secret: bytes) -> Comma
         undoes=saga.undoes,
         is_known=done,
     )
+
+
+def _argument(
+    saga: Saga, number: int, context: Mapping[str, Json], outputs: Mapping[str, Json]
+) -> Json:
+    """Return what the handler is given: the input, or the context."""
+    step = saga.plan.steps[number]
+    if step.input is None:
+        return context
+
+    def find(path: str) -> Json:
+        if is_of_skipped(saga.plan, saga.steps, path):
+            return None
+        return lookup(path, context, outputs)
+
+    return resolve(step.input, find)
 
 
 def unsendable(fence: Fence, problem: str) -> StepFailed:

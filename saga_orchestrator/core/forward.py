@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from saga_orchestrator.core.decision import HistoryKind
 from saga_orchestrator.core.draft import Draft
 from saga_orchestrator.core.payload import Json, is_same
-from saga_orchestrator.core.references import MissingPathError, lookup, step_in
+from saga_orchestrator.core.references import MissingPathError, lookup
+from saga_orchestrator.core.saga import is_of_skipped
 from saga_orchestrator.core.states import (
     SATISFIED,
     Direction,
@@ -153,18 +154,11 @@ def _unmet_condition(draft: Draft, number: int) -> str | None:
     if not conditions:
         return None
     for path, expected in conditions.items():
-        found = None if _reads_skipped(draft, path) else _found(draft, path)
+        skipped = is_of_skipped(draft.plan, draft.steps, path)
+        found = None if skipped else _found(draft, path)
         if not is_same(found, expected):
             return f"when: {path} is {found!r}, not {expected!r}"[:500]
     return None
-
-
-def _reads_skipped(draft: Draft, path: str) -> bool:
-    """Tell whether a path reads a skipped step: it has no output at any depth."""
-    step = step_in(path)
-    if step is None:
-        return False
-    return draft.steps[draft.plan.number[step]].state is StepState.SKIPPED
 
 
 def _found(draft: Draft, path: str) -> Json:

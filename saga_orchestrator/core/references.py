@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from saga_orchestrator.core.payload import Json
 
@@ -51,18 +51,20 @@ def lookup(path: str, context: Mapping[str, Json], outputs: Mapping[str, Json]) 
     return value
 
 
-def resolve(
-    value: Json, context: Mapping[str, Json], outputs: Mapping[str, Json]
-) -> Json:
+def resolve(value: Json, find: Callable[[str], Json]) -> Json:
     """Return the value with each ``$ref`` replaced by what it points to.
+
+    Args:
+        value: an input.
+        find: returns what a path points to.
 
     Raises:
         MissingPathError: a path leads nowhere.
     """
     if isinstance(value, Mapping):
         if set(value) == {REF}:
-            return lookup(value[REF], context, outputs)
-        return {key: resolve(item, context, outputs) for key, item in value.items()}
+            return find(value[REF])
+        return {key: resolve(item, find) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [resolve(item, context, outputs) for item in value]
+        return [resolve(item, find) for item in value]
     return value

@@ -8,7 +8,7 @@ engine loads of it what a decision or a command needs, ``Manager.get`` all.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -17,6 +17,7 @@ from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.payload import Json
 from saga_orchestrator.core.plan import Plan
+from saga_orchestrator.core.references import step_in
 from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.states import (
     IN_FLIGHT,
@@ -296,3 +297,9 @@ def needs_undo(step: Step, status: StepStatus) -> bool:
         return step.undo_failed != "never"
     refused = status.outcome is Outcome.REFUSED and step.undo_failed == "always"
     return refused and status.generation > 0  # else it was never sent
+
+
+def is_of_skipped(plan: Plan, steps: Sequence[StepStatus], path: str) -> bool:
+    """Tell whether a path reads a skipped step: it is None at any depth."""
+    step = step_in(path)
+    return step is not None and steps[plan.number[step]].state is StepState.SKIPPED

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Mapping
-from typing import get_args
+from typing import NamedTuple, get_args
 
 from saga_orchestrator.core.ids import (
     ACTION_NAME,
@@ -142,17 +142,39 @@ def _check_graph(where: str, steps: tuple[Step, ...]) -> None:
             f"one another: {names}"
         )
     ancestors = ancestors_of(depends_on)
+    every = tuple(step.name for step in steps)
+    is_sequence = not any(step.depends_on for step in steps)
     for index, step in enumerate(steps):
         if step.input is None and step.when is None:
             continue
-        before = {
-            other.name for i, other in enumerate(steps) if ancestors[index] >> i & 1
-        }
-        _check_paths(f"{where}: step {step.name!r}", step, before)
+        before = {name for i, name in enumerate(every) if ancestors[index] >> i & 1}
+        place = _Place(step.name, before, every, is_sequence)
+        _check_paths(f"{where}: step {step.name!r}", step, place)
     _check_pivots(where, steps, ancestors)
 
 
-def _check_paths(where: str, step: Step, before: set[str]) -> None:
+class _Place(NamedTuple):
+    """Where a step stands, to tell what it may read."""
+
+    step: str
+    before: set[str]
+    names: tuple[str, ...]
+    is_sequence: bool
+
+    def why_not(self, read: str) -> str:
+        """Return why the step cannot read another one's output, and the fix."""
+        if read not in self.names:
+            names = ", ".join(self.names)
+            return f"reads step {read!r}, which is not there; the steps are {names}"
+        if read == self.step:
+            return "reads the step itself, which has no output yet"
+        late = f"reads step {read!r}, which does not come before it"
+        if self.is_sequence:
+            return f"{late}; move that step before it"
+        return f"{late}; add it to depends_on"
+
+
+def _check_paths(where: str, step: Step, place: _Place) -> None:
     when: object = step.when
     if when is not None and not isinstance(when, Mapping):
         raise DefinitionError(
@@ -160,23 +182,20 @@ def _check_paths(where: str, step: Step, before: set[str]) -> None:
             "{'context.requires_approval': True}"
         )
     for path in references_in(step.input):
-        _check_path(f"{where}: input", path, before)
+        _check_path(f"{where}: input", path, place)
     for path in step.when or ():
-        _check_path(f"{where}: when", path, before)
+        _check_path(f"{where}: when", path, place)
 
 
-def _check_path(where: str, path: object, before: set[str]) -> None:
+def _check_path(where: str, path: object, place: _Place) -> None:
     root, _, rest = path.partition(".") if isinstance(path, str) else ("", "", "")
     if root not in ROOTS or not all(rest.split(".")):
         raise DefinitionError(
             f"{where}: {path!r} is no path; write 'context.key' or 'outputs.step.key'"
         )
     read = step_in(str(path))
-    if read is not None and read not in before:
-        raise DefinitionError(
-            f"{where}: {path!r} reads step {read!r}, which does not come before it; "
-            "add it to depends_on"
-        )
+    if read is not None and read not in place.before:
+        raise DefinitionError(f"{where}: {path!r} {place.why_not(read)}")
 
 
 def _check_pivots(where: str, steps: tuple[Step, ...], ancestors: list[int]) -> None:

@@ -8,7 +8,13 @@ from typing import Any
 
 import pytest
 
-from saga_orchestrator import DefinitionError, SagaDefinition, Step
+from saga_orchestrator import (
+    DefinitionError,
+    Handlers,
+    SagaDefinition,
+    Step,
+    StepContext,
+)
 from saga_orchestrator.errors import PayloadError
 from saga_orchestrator.testing import action, given, operator, undo
 
@@ -98,13 +104,38 @@ def test_skip(page, amount, state):
     ).expect("compensated", steps={"approve": state}, undone=[])
 
 
-def test_reference_to_no_ancestor_is_a_definition_error():
-    """It names the step, the path and what may be referred to."""
-    later = {"$ref": "outputs.b.id"}
-    with pytest.raises(DefinitionError, match=r"step 'a'.*outputs\.b"):
-        SagaDefinition(
-            "s", steps=[Step("a", action="x.a", input=later), Step("b", action="x.b")]
-        )
+@pytest.mark.parametrize(
+    ("reads", "depends_on", "fix"),
+    [
+        ("c", (), "which does not come before it; move that step before it"),
+        ("c", ("a",), "which does not come before it; add it to depends_on"),
+        ("scroe", (), "which is not there; the steps are a, b, c"),
+        ("b", (), "reads the step itself, which has no output yet"),
+    ],
+)
+def test_reference_to_no_ancestor_is_a_definition_error(reads, depends_on, fix):
+    """It names the step, the path, and the fix that fits."""
+    path = f"outputs.{reads}.id"
+    b = Step("b", action="x.b", input={"$ref": path}, depends_on=depends_on)
+    with pytest.raises(DefinitionError) as refused:
+        SagaDefinition("s", steps=[Step("a", action="x.a"), b, Step("c", "x.c")])
+    assert f"step 'b': input: '{path}' " in str(refused.value)
+    assert str(refused.value).endswith(fix)
+
+
+def test_an_object_with_more_than_a_reference_is_a_literal():
+    """The page says so: there are no defaults."""
+    literal = {"$ref": "outputs.a.id", "default": 3}
+    seen = []
+    service = Handlers()
+
+    @service.step("y.b")
+    async def take(ctx: StepContext, given: dict) -> None:
+        seen.append(given)
+
+    steps = [Step("a", action="x.a"), Step("b", action="y.b", input=literal)]
+    given(SagaDefinition("s", steps=steps), handlers=[service]).expect("completed")
+    assert seen == [literal]
 
 
 def test_reference_that_leads_nowhere_is_a_refusal():

@@ -85,7 +85,7 @@ _BAD_STEPS: dict[str, tuple[Callable[[], Any], list[str]]] = {
     ),
     "reference to a later step": (
         lambda: definition(step("a", input={"$ref": "outputs.b.id"}), step("b")),
-        ["'a'", "input", "'b'", "depends_on"],
+        ["'a'", "input", "'b'", "move that step before it"],
     ),
     "reference to itself": (
         lambda: definition(step("a", input=[{"$ref": "outputs.a"}])),

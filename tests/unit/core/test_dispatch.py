@@ -89,11 +89,13 @@ def test_missing_path_is_told() -> None:
 
 def test_output_of_a_skipped_step_is_none() -> None:
     """A skipped step has output None, for ``$ref`` as for the handler."""
-    last = step("b", input={"found": {"$ref": "outputs.a"}})
+    paths = {"found": "outputs.a", "deep": "outputs.a.by.name"}
+    last = step("b", input={key: {"$ref": path} for key, path in paths.items()})
     run = Run(definition(step("a"), last))
     run.skip("a")
     command = _command(run, "b", SagaData({}, {}))
-    assert (command.input, command.outputs) == ({"found": None}, {"a": None})
+    assert command.input == {"found": None, "deep": None}
+    assert command.outputs == {"a": None}
 
 
 def test_input_is_snapshotted_at_the_first_dispatch() -> None:

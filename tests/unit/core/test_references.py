@@ -18,6 +18,10 @@ _CONTEXT = {"a": {"b": [10, {"c": "deep"}]}, "none": None, "0": "zero"}
 _OUTPUTS = {"create": {"id": 7}, "list": [1, 2]}
 
 
+def _find(path: str) -> Any:
+    return lookup(path, _CONTEXT, _OUTPUTS)
+
+
 @pytest.mark.parametrize(
     ("path", "value"),
     [
@@ -62,19 +66,22 @@ def test_resolve() -> None:
         "literal": {"$ref": "context.x", "and": "more"},
         "none": {"$ref": "context.none"},
     }
-    assert resolve(value, _CONTEXT, _OUTPUTS) == {
+    assert resolve(value, _find) == {
         "id": 7,
         "rows": [10, "$ref", {"x": ["zero"]}],
         "literal": {"$ref": "context.x", "and": "more"},
         "none": None,
     }
-    assert resolve({"$ref": "outputs.list"}, _CONTEXT, _OUTPUTS) == [1, 2]
+    assert resolve({"$ref": "outputs.list"}, _find) == [1, 2]
 
 
 def test_resolve_does_not_resolve_values() -> None:
     """Data that looks like a reference is data."""
     context = {"evil": {"$ref": "outputs.create.id"}}
-    assert resolve({"$ref": "context.evil"}, context, _OUTPUTS) == context["evil"]
+    assert (
+        resolve({"$ref": "context.evil"}, lambda path: lookup(path, context, _OUTPUTS))
+        == context["evil"]
+    )
 
 
 def test_references_in() -> None:

@@ -32,6 +32,7 @@ from saga_orchestrator.wire.envelope import COMMANDS, MESSAGE_BYTES_MAX
 from saga_orchestrator.wire.frame import Frame, pack
 
 BATCH_MAX = 512
+ROWS_MAX = 256
 GATHERED_MAX = 20_000
 """Dispatches kept in memory; more wait in the outbox for the relay."""
 PAUSE_FIRST = dt.timedelta(seconds=1)
@@ -78,6 +79,7 @@ class Publisher:
         self._in_hand: dict[Fence, float] = {}
         self._idle = asyncio.Event()
         self._idle.set()
+        self._is_doubtful = False
 
     def offer(self, offers: Iterable[Offer]) -> None:
         """Take dispatches to publish; too many are left to the relay."""
@@ -94,7 +96,18 @@ class Publisher:
     @property
     def is_full(self) -> bool:
         """Whether the relay should leave rows where they are."""
+        if self._is_doubtful:
+            return bool(self._in_hand)
         return len(self._gathered) > GATHERED_MAX // 2
+
+    @property
+    def room(self) -> int:
+        """How many rows the relay may claim now.
+
+        One where nothing of the last batch was heard of: a replica that is cut
+        off from the broker must not keep rows from those that are not.
+        """
+        return 1 if self._is_doubtful else ROWS_MAX
 
     async def drained(self) -> None:
         """Wait until nothing is in hand."""
@@ -157,6 +170,8 @@ class Publisher:
                 confirmed.extend(frame.fences)
             elif receipt is Receipt.UNROUTABLE:
                 returned.append(frame)
+        if receipts:
+            self._is_doubtful = set(receipts) == {Receipt.UNKNOWN}
         if confirmed:
             self._pipeline.settle(confirmed)
         for frame in returned:

@@ -13,9 +13,8 @@ import structlog
 from saga_orchestrator.errors import StoreError
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import LEASE, Store
-from saga_orchestrator.runtime.publisher import QUEUED, Offer, Publisher
+from saga_orchestrator.runtime.publisher import QUEUED, ROWS_MAX, Offer, Publisher
 
-ROWS_MAX = 256
 POLL_SECONDS = 0.1
 
 _log = structlog.get_logger("saga.relay")
@@ -40,7 +39,7 @@ class OutboxRelay:
         if self._publisher.is_full:
             return False
         try:
-            rows = await self._store.claim(ROWS_MAX, LEASE)
+            rows = await self._store.claim(self._publisher.room, LEASE)
         except StoreError as error:
             _log.warning("store is away", error=str(error))
             return False

@@ -9,7 +9,7 @@ from saga_orchestrator.core.decision import Decision
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.saga import Saga
 from saga_orchestrator.core.states import ENDED, SagaState
-from saga_orchestrator.errors import SagaNotFoundError
+from saga_orchestrator.errors import SagaNotFoundError, StoreError
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import Store
 
@@ -51,14 +51,24 @@ class Waiters:
             if not events:
                 self._waiting.pop(saga_id, None)
 
+    async def _load(self, saga_id: SagaId) -> Saga | None:
+        """Return the saga as it is; None: the store is away just now."""
+        try:
+            saga = await self._store.load(saga_id)
+        except StoreError as error:
+            if not error.retryable:
+                raise
+            return None
+        if saga is None:
+            raise SagaNotFoundError(saga_id)
+        return saga
+
     async def _poll(self, saga_id: SagaId, event: asyncio.Event) -> Saga:
         seconds = POLL_FIRST_SECONDS
         while True:
             event.clear()
-            saga = await self._store.load(saga_id)
-            if saga is None:
-                raise SagaNotFoundError(saga_id)
-            if saga.state in RESTING:
+            saga = await self._load(saga_id)
+            if saga is not None and saga.state in RESTING:
                 return saga
             try:
                 async with asyncio.timeout(seconds):

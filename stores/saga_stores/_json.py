@@ -7,6 +7,7 @@ a row that could not be read again would break every later read of its saga.
 from __future__ import annotations
 
 import json
+import math
 
 from saga_orchestrator.core.payload import NESTING_MAX, Json, encode
 from saga_orchestrator.errors import PayloadError, StoreDataError
@@ -17,6 +18,17 @@ _BYTES_MAX = 64 * 1024 * 1024
 _encode = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, separators=(",", ":")
 ).encode
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        # Whatever put it there: as JSON it could not travel to a participant.
+        raise ValueError(f"{text} is beyond every finite number")
+    return number
+
+
+_decode = json.JSONDecoder(parse_float=_finite, parse_constant=_finite).decode
 
 
 def to_json(value: Json, what: str) -> str:
@@ -47,7 +59,7 @@ def from_json(text: str, what: str) -> Json:
         StoreDataError: it cannot be read.
     """
     try:
-        return json.loads(text)
+        return _decode(text)
     except (TypeError, ValueError, RecursionError) as error:
         raise StoreDataError(f"{what} cannot be read: {error}") from error
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from itertools import pairwise
 
+import pytest
+
 from saga_orchestrator import Handlers, Step, Store
 from saga_orchestrator.core.decision import HistoryKind
 from saga_orchestrator.core.states import Outcome
 from saga_orchestrator.errors import StoreDataError, StoreUnavailableError
-from saga_orchestrator.ports.broker import QueueSpec
+from saga_orchestrator.ports.broker import QueueSpec, Receipt
 from saga_orchestrator.ports.store import LEASE, SagaFilter
 from saga_orchestrator.testing.virtual_time import LoopClock
 from tests.support.inbox import Inbox
@@ -387,6 +389,52 @@ async def test_the_relay_takes_up_what_a_client_without_an_engine_started():
         sagas = [await client.start("s", service.chain()) for _ in range(300)]
         for saga in sagas:
             assert (await client.wait(saga.id, timeout=60)).is_completed
+
+
+@virtual
+async def test_a_replica_cut_off_from_the_broker_leaves_the_rows_to_others():
+    """Once nothing was heard of a batch it tries with one row at a time."""
+    near, name = Service("near"), fresh_name()
+    store = await open_store()
+    cut_off = await open_broker(name)
+    cut_off.publish = _unheard
+    async with (
+        open_manager(store=store) as client,
+        open_manager(store=store, broker=cut_off, engine=True) as lonely,
+        open_manager(near.handlers, store=store, broker=await open_broker(name)),
+    ):
+        del lonely
+        first = [await client.start("s", near.chain("a")) for _ in range(20)]
+        for saga in first:
+            await client.wait(saga.id)
+        began = LoopClock().monotonic()
+        sagas = [await client.start("s", near.chain("a")) for _ in range(20)]
+        late = 0
+        for saga in sagas:
+            await client.wait(saga.id)
+            late += LoopClock().monotonic() - began > 2
+        assert late <= 2
+        assert LoopClock().monotonic() - began < 25
+
+
+async def _unheard(messages):
+    await LoopClock().sleep(10)
+    return [Receipt.UNKNOWN] * len(messages)
+
+
+@virtual
+async def test_waiting_outlasts_a_store_that_is_away():
+    """As long as it takes: a lost connection is not the saga's end."""
+    near = Service("near")
+    near.does["a"] = lambda _: LoopClock().sleep(3)
+    store = WatchedStore(await open_store())
+    async with open_manager(near.handlers, store=store) as manager:
+        saga = await manager.start("s", near.chain("a"))
+        store.fail("load", StoreUnavailableError("away"), times=3)
+        assert (await manager.wait(saga.id)).is_completed
+        store.fail("load", StoreDataError("unreadable"), times=1)
+        with pytest.raises(StoreDataError):
+            await manager.wait(saga.id)
 
 
 @virtual

@@ -116,3 +116,10 @@ def test_text_that_no_store_could_hold_is_refused() -> None:
     for text in ("a\0", "a\ud800"):
         with pytest.raises(StoreDataError, match=r"^it cannot be stored"):
             storable(text, "it")
+
+
+@pytest.mark.parametrize("text", ['{"x": 1e999}', '{"x": [-1e999]}', '{"x": NaN}'])
+def test_a_number_that_is_none_is_not_read(text: str) -> None:
+    """A row that was tampered with is an error of its own, not a poisoned frame."""
+    with pytest.raises(StoreDataError, match="saga x: it cannot be read"):
+        from_json_object(text, "saga x: it")

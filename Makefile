@@ -5,7 +5,7 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # the targets share .venv
-.PHONY: help demo test check lint format clean
+.PHONY: help demo test simulate chaos check lint format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,16 @@ test: ## Run everything, against real PostgreSQL and RabbitMQ
 	@PYTHON=$(PYTHON) tools/install_packages.sh python3-venv postgresql rabbitmq-server
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+simulate: .venv/.dev ## Play SEEDS=1000 simulated worlds from FIRST=0 on STORE=memory; the last line is JSON
+	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0) --store $(or $(STORE),memory)
+
+chaos: .venv/.dev ## Break real servers for MINUTES=10, with SEED=N; the last line is JSON
+	@PYTHON=$(PYTHON) tools/install_packages.sh postgresql rabbitmq-server
+	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+
+mutants: .venv/.dev ## Plant bugs in the engine, one after the other; a seed must catch each
+	@$(BIN)/python -m tests.mutants $(if $(SEEDS),--seeds $(SEEDS))
 
 check: lint ## Run the fast half: format, lint, types, import contracts, unit tests
 	$(BIN)/python -m pytest tests/unit

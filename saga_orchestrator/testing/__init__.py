@@ -5,10 +5,11 @@
 """
 
 from saga_orchestrator.testing import operating as operator
+from saga_orchestrator.testing.call import Call
 from saga_orchestrator.testing.clock import ManualClock
 from saga_orchestrator.testing.expectation import Expected
 from saga_orchestrator.testing.given import Given, given
-from saga_orchestrator.testing.outcome import Call, Outcome, Unexpected
+from saga_orchestrator.testing.outcome import Outcome, Unexpected
 from saga_orchestrator.testing.play import EndlessPlay, Play
 from saga_orchestrator.testing.script import Line, action, undo
 

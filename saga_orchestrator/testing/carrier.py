@@ -18,9 +18,9 @@ from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.references import MissingPathError
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import Store
+from saga_orchestrator.testing.call import ANSWERED, LOST, Call, result_of
 from saga_orchestrator.testing.fate import Fate
 from saga_orchestrator.testing.journal import Journal
-from saga_orchestrator.testing.outcome import ANSWERED, Call, result_of
 from saga_orchestrator.testing.participants import Participants
 from saga_orchestrator.testing.schedule import Schedule
 
@@ -101,7 +101,7 @@ class Carrier:
             # Its heartbeats go on until its answer; where that is lost, they stop.
             await self._submit(StepAccepted(command.fence, heartbeat=not fate.answers))
         reply = await self._participants.answer(command, fate)
-        result = result_of(reply) if fate.answers else "lost"
+        result = result_of(reply) if fate.answers else LOST
         self._note(reply, command.attempt, result)
         takes = command.timeout if fate.answers_after is None else fate.answers_after
         for _ in range(fate.answers):

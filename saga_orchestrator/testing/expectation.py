@@ -13,6 +13,7 @@ from typing import TypedDict
 from saga_orchestrator.core.payload import Json
 from saga_orchestrator.core.plan import Plan
 from saga_orchestrator.core.states import SagaState, StepState
+from saga_orchestrator.testing.call import RESULTS, UNDO
 
 
 class Expected(TypedDict, total=False):
@@ -46,7 +47,8 @@ def check_expected(plan: Plan, state: str, expected: Expected) -> None:
 
     Raises:
         TypeError: a key that there is not, or runs that are no list or set.
-        ValueError: a step or a state that there is not; lists those there are.
+        ValueError: a step, a state or a result that there is not; lists those
+            there are.
     """
     unknown = [key for key in expected if key not in Expected.__annotations__]
     if unknown:
@@ -59,7 +61,9 @@ def check_expected(plan: Plan, state: str, expected: Expected) -> None:
                 f"expect: {what}: must be a list, expected in its order, or a set, "
                 f"expected in any; it is {runs!r}"
             )
-        if what != "calls":
+        if what == "calls":
+            _check_calls(runs, plan)
+        else:
             _check_names(what, runs, plan.number)
     steps = expected.get("steps", {})
     _check_names("steps", steps, plan.number)
@@ -75,6 +79,15 @@ def _runs(expected: Expected) -> Iterator[tuple[str, object]]:
         yield "undone", expected["undone"]
     if "calls" in expected:
         yield "calls", expected["calls"]
+
+
+def _check_calls(calls: Iterable[object], plan: Plan) -> None:
+    """Hold each run, ``undo charge: refused``, against the steps and the results."""
+    for call in map(str, calls):
+        name, colon, result = call.removeprefix(UNDO).partition(": ")
+        _check_names("calls", [name], plan.number)
+        if colon:
+            _check_names(f"calls: {name}", [result], RESULTS)
 
 
 def _check_names(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from saga_orchestrator.core.commands import Answer
 from saga_orchestrator.core.payload import Json, normalise
@@ -68,6 +68,11 @@ class Fate:
         object.__setattr__(self, "output", normalise(self.output, "output"))
         object.__setattr__(self, "update", normalise(self.update, "update"))
 
+    @property
+    def is_well(self) -> bool:
+        """Whether it only says how the step succeeds: nothing goes wrong."""
+        return self.says is Answer.SUCCEEDED or replace(self, times=None) == WELL
+
 
 def check_duration(value: object) -> None:
     """Refuse what is neither a duration nor None.
@@ -81,9 +86,6 @@ def check_duration(value: object) -> None:
         raise TypeError(f"{value!r} is no duration; write timedelta(seconds=…)")
     if value < NOW:
         raise ValueError(f"{value!r} is in the past; nothing happens before its cause")
-
-
-WELL = Fate()
 
 
 WELL = Fate()

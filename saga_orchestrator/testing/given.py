@@ -84,7 +84,8 @@ class Given:
             The outcome, for more assertions.
 
         Raises:
-            Unexpected: tells every difference, and what happened.
+            Unexpected: tells every difference, each line of the script that nothing
+                came of, and what happened.
             TypeError, ValueError: no such expectation, state or step.
             RuntimeError: called in an async test.
         """
@@ -107,7 +108,9 @@ class Given:
         store = await Store.open("memory://", clock=clock)
         try:
             play = await self.begin(store, clock)
-            return await play.run(until)
+            outcome = await play.run(until)
+            is_over = until is None
+            return replace(outcome, unused=play.unused) if is_over else outcome
         finally:
             await store.close()
 

@@ -10,7 +10,7 @@ from saga_orchestrator.core.decision import Decision, HistoryEntry, HistoryKind
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.saga import Saga
 from saga_orchestrator.core.states import SagaState
-from saga_orchestrator.testing.outcome import Call
+from saga_orchestrator.testing.call import Call
 
 _NOTES = {
     HistoryKind.STEP_RESENT: "unanswered, sent again",

@@ -2,77 +2,20 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Unpack
 
-from saga_orchestrator.core.commands import Answer, Reply
 from saga_orchestrator.core.saga import Saga
 from saga_orchestrator.core.states import Direction
 from saga_orchestrator.ports.store import SagaRecord
+from saga_orchestrator.testing.call import ANSWERED, Call
 from saga_orchestrator.testing.expectation import Expected, check_expected
 
-__all__ = ["Call", "Expected", "Outcome", "Unexpected", "result_of"]
+__all__ = ["Expected", "Outcome", "Unexpected"]
 
 LINES_MAX = 60
 """Of what happened, the last so many lines are told with a difference."""
-ANSWERED = "answered"
-"""The result of a deferred run whose success came from outside."""
-
-_RESULTS = {
-    Answer.SUCCEEDED: "",
-    Answer.SKIPPED: "skipped",
-    Answer.REFUSED: "refused",
-    Answer.UNKNOWN: "error",
-    Answer.RETRY_LATER: "later",
-    Answer.ACCEPTED: "deferred",
-    Answer.SUPERSEDED: "superseded",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One run of a handler, or of its stand-in; or an answer from outside.
-
-    Attributes:
-        at: when it ran.
-        step: of which step.
-        direction: its action, or its undo.
-        attempt: the retry policy's count.
-        generation: which dispatch.
-        result: how it went; empty: well.
-        error_type: the name of the exception's class.
-        error: for people.
-    """
-
-    at: dt.datetime
-    step: str
-    direction: Direction
-    attempt: int
-    generation: int
-    result: str
-    error_type: str = ""
-    error: str = ""
-
-    @property
-    def text(self) -> str:
-        """``charge``, ``charge: refused``, ``undo reserve``."""
-        undo = self.direction is Direction.COMPENSATION
-        name = f"undo {self.step}" if undo else self.step
-        return f"{name}: {self.result}" if self.result else name
-
-    @property
-    def why(self) -> str:
-        """``CardDeclined: no``."""
-        return ": ".join(word for word in (self.error_type, self.error) if word)
-
-
-def result_of(reply: Reply) -> str:
-    """Return how a run went, in a word; empty: well."""
-    if reply.answer is Answer.UNKNOWN and reply.error_type == "Timeout":
-        return "timeout"
-    return _RESULTS[reply.answer]
 
 
 class Unexpected(AssertionError):
@@ -88,12 +31,16 @@ class Outcome:
         calls: every run of a handler, in order.
         undo_sagas: the sagas that undo its residuals.
         timeline: what happened, line by line: runs, and what no run tells.
+        unused: lines of the script that nothing came of, as ``the action of b``.
+            Only of a play to its end: one that is run by and by may yet come to
+            them; ``Play.unused`` tells its own.
     """
 
     record: SagaRecord
     calls: tuple[Call, ...]
     undo_sagas: tuple[Saga, ...] = ()
     timeline: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         """Return what fits a line: a record alone has hundreds of fields."""
@@ -130,7 +77,8 @@ class Outcome:
             The outcome itself, for more assertions.
 
         Raises:
-            Unexpected: tells every difference, and what happened.
+            Unexpected: tells every difference, each line of the script that nothing
+                came of, and what happened.
         """
         __tracebackhide__ = True  # pytest then shows the line of the test
         check_expected(self.saga.plan, state, expected)
@@ -139,6 +87,8 @@ class Outcome:
             for what, wanted, actual in self._compared(state, expected)
             if wanted != actual
         ]
+        # A fault that never happened is a mistake of the test: it shows nothing.
+        different += [f"  never used: {line}" for line in self.unused]
         if different:
             told = [f"saga {self.saga.name}:", *different, "what happened:"]
             raise Unexpected("\n".join([*told, *self._told(LINES_MAX)]))
@@ -195,7 +145,18 @@ class _NoOutput:
 _NO_OUTPUT = _NoOutput()
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class _AnyOrder:
+    """Runs, sorted: their order does not matter, but their number does."""
+
+    runs: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        """Return a set in which what ran twice is there twice."""
+        return f"{{{', '.join(map(repr, self.runs))}}}"
+
+
 def _ordered(expected: Collection[str], actual: list[str]) -> tuple[object, object]:
     if isinstance(expected, set | frozenset):
-        return sorted(expected), sorted(actual)
+        return _AnyOrder(tuple(sorted(expected))), _AnyOrder(tuple(sorted(actual)))
     return list(expected), actual

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import replace
 
 from saga_orchestrator.core.commands import Answer, Command, Reply
@@ -22,15 +22,17 @@ class Participants:
     """Runs commands the way the script says, and counts what it used of it."""
 
     def __init__(
-        self, registry: Registry, lines: Iterable[Line], *, clock: Clock
+        self, registry: Registry, lines: Collection[Line], *, clock: Clock
     ) -> None:
         self._registry = registry
         self._fates = {(line.step, line.direction): list(line.fates) for line in lines}
+        self._unused = {(line.step, line.direction): line for line in lines}
         self._clock = clock
         self._threads = InlineThreads()
 
     def next_fate(self, fence: Fence) -> Fate:
         """Take the next fate of the step's script; one without an end stays."""
+        self._unused.pop((fence.step, fence.direction), None)
         fates = self._fates.get((fence.step, fence.direction), [])
         if not fates:
             return WELL
@@ -38,6 +40,12 @@ class Participants:
         if fate.times is not None:
             fates[:1] = [replace(fate, times=fate.times - 1)] if fate.times > 1 else []
         return fate
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Lines on which something goes wrong, but no command came to them."""
+        lines = self._unused.values()
+        return tuple(line.whose for line in lines if not line.is_well)
 
     def is_long(self, command: Command) -> bool:
         """Tell whether *accepted* is said before the run."""

@@ -56,6 +56,7 @@ class Play:
     ) -> None:
         self._store = store
         self._clock = clock
+        self._participants = participants
         self._acts = list(acts)
         self._operator = Operator(store, self, new_id)
         self._sagas: dict[SagaId, Saga] = {}
@@ -122,6 +123,14 @@ class Play:
             f"saga {self._saga.name} still moves after {MOMENTS_MAX} moments; give "
             f"the script times=, or the play an end\n{self._lately()}"
         )
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Lines of the script that nothing came of so far: ``the action of b``.
+
+        Those on which all goes well are not counted: they promise nothing.
+        """
+        return self._participants.unused
 
     async def answer(self, reply: Reply) -> None:
         """Give a deferred step its answer from outside; then ``run`` on.

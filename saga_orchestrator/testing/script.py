@@ -38,6 +38,17 @@ class Line:
     direction: Direction
     fates: tuple[Fate, ...] = ()
 
+    @property
+    def whose(self) -> str:
+        """``the action of charge``, ``the undo of charge``."""
+        is_action = self.direction is Direction.ACTION
+        return f"the {'action' if is_action else 'undo'} of {self.step}"
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing on it goes wrong, so that nobody need come to it."""
+        return all(fate.is_well for fate in self.fates)
+
     def refuses(
         self,
         reason: str = "refused",

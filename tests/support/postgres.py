@@ -41,15 +41,23 @@ class PostgresServer:
 
     Attributes:
         port: the TCP port on 127.0.0.1; the same after a restart.
+        log: what the server writes, over all its restarts.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, **settings: str) -> None:
+        """Make its data.
+
+        Args:
+            settings: of the server, as ``deadlock_timeout="100ms"``.
+        """
+        self._settings = settings
         self._binaries = _binaries()
         self._cleanup = contextlib.ExitStack()
         self._folder = self._cleanup.enter_context(server_folder("saga-pg-"))
         self._process: ServerProcess | None = None
         self._names = itertools.count(1)
         self.port = free_port()
+        self.log = self._folder / "server.log"
         if _USER:
             shutil.chown(self._folder, _USER)
         self._run(
@@ -68,8 +76,9 @@ class PostgresServer:
                     *("-c", "listen_addresses=127.0.0.1"),
                     *("-c", "max_connections=200"),
                     *("-c", "fsync=on"),
+                    *(f"--{name}={value}" for name, value in self._settings.items()),
                 ],
-                self._folder / "server.log",
+                self.log,
                 cwd=self._folder,
                 user=_USER,
             )
@@ -108,6 +117,22 @@ class PostgresServer:
         """Undo ``pause``."""
         assert self._process is not None
         self._process.signal(signal.SIGCONT)
+
+    @property
+    def pid(self) -> int:
+        """The postmaster's process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    def freeze(self) -> None:
+        """SIGSTOP the server and its backends: nothing answers."""
+        assert self._process is not None
+        self._process.signal_family(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Undo ``freeze``."""
+        assert self._process is not None
+        self._process.signal_family(signal.SIGCONT)
 
     def close(self) -> None:
         """Stop the server and remove its data."""

@@ -109,25 +109,52 @@ class ServerProcess:
                 self._process.wait(seconds)
         self.kill()
 
+    @property
+    def returncode(self) -> int | None:
+        """How the process ended, as ``Popen`` has it; None: it runs."""
+        code: int | None = self._process.poll()
+        return code
+
     def kill(self) -> None:
         """SIGKILL the process, its direct children and its group."""
+        children = self._children()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        for child in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+        self._process.wait()
+        _tell_reaper(f"-group {self.pid}")
+
+    def signal_family(self, number: signal.Signals) -> None:
+        """Send a signal to the process and its direct children, group or not."""
+        for pid in (self.pid, *self._children()):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    @property
+    def is_stopped(self) -> bool:
+        """Tell whether the process got SIGSTOP, and no SIGCONT since."""
+        found = subprocess.run(
+            ["ps", "-o", "state=", "-p", str(self.pid)],
+            capture_output=True,
+            text=True,
+            check=False,  # 1: it is gone
+        )
+        return found.stdout.strip().startswith("T")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the whole group, SIGSTOP for example."""
+        os.killpg(self.pid, number)
+
+    def _children(self) -> list[int]:
         found = subprocess.run(
             [_PGREP, "-P", str(self.pid)],
             capture_output=True,
             text=True,
             check=False,  # 1: no children
         )
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
-        for child in found.stdout.split():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(int(child), signal.SIGKILL)
-        self._process.wait()
-        _tell_reaper(f"-group {self.pid}")
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal to the whole group, SIGSTOP for example."""
-        os.killpg(self.pid, number)
+        return [int(child) for child in found.stdout.split()]
 
 
 def wait_until(

@@ -34,6 +34,12 @@ end, [{names}]).
 """
 
 
+# Only the seed is named: it forms a cluster of one, and the others find it there.
+_JOIN = """cluster_formation.peer_discovery_backend = classic_config
+cluster_formation.classic_config.nodes.1 = {seed}
+"""
+
+
 def _program(name: str) -> str:
     debian = _DEBIAN / name
     found = str(debian) if debian.exists() else shutil.which(name)
@@ -47,9 +53,17 @@ class RabbitServer:
 
     Attributes:
         port: the AMQP port on 127.0.0.1; the same after a restart.
+        name: the node's.
+        log: what the node writes, over all its restarts.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seed: RabbitServer | None = None) -> None:
+        """Make its configuration.
+
+        Args:
+            seed: a running node, whose cluster this one joins at its first start;
+                it must be closed last.
+        """
         self._server = _program("rabbitmq-server")
         self._ctl = _program("rabbitmqctl")
         self._cleanup = contextlib.ExitStack()
@@ -58,13 +72,23 @@ class RabbitServer:
         self._vhosts: list[str] = []
         self._epmd: ServerProcess | None = None
         self._process: ServerProcess | None = None
+        self._seed = seed
         self.port = free_port()
-        self._environment = self._configure(epmd_port=free_port())
+        self.name = f"test{self.port}@localhost"
+        self.log = self._folder / "server.log"
+        self._environment: dict[str, str] = self._configure(
+            int(seed._environment["ERL_EPMD_PORT"]) if seed else free_port()
+        )
 
     def _configure(self, epmd_port: int) -> dict[str, str]:
         folder = self._folder
+        joins = ""
+        if self._seed:
+            shutil.copy(self._seed._folder / ".erlang.cookie", folder)
+            joins = _JOIN.format(seed=self._seed.name)
         (folder / "rabbitmq.conf").write_text(
             f"listeners.tcp.default = 127.0.0.1:{self.port}\n"
+            f"{joins}"
             "disk_free_limit.absolute = 10MB\n"
             "log.console.level = warning\n"
             "log.file = false\n"
@@ -78,7 +102,7 @@ class RabbitServer:
             "HOME": str(folder),
             "ERL_EPMD_PORT": str(epmd_port),
             "RUNNING_UNDER_SYSTEMD": "1",  # the script becomes the node itself
-            "RABBITMQ_NODENAME": f"test{self.port}@localhost",
+            "RABBITMQ_NODENAME": self.name,
             "RABBITMQ_NODE_PORT": str(self.port),
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
             "RABBITMQ_DIST_PORT": str(free_port()),
@@ -88,13 +112,15 @@ class RabbitServer:
             "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
             "RABBITMQ_LOG_BASE": str(folder / "log"),
             "RABBITMQ_PID_FILE": str(folder / "pid"),
+            # One whose folder is gone would dump into the folder of the tests.
+            "ERL_CRASH_DUMP_SECONDS": "0",
             # Two cores are shared by everything: no busy waiting schedulers.
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+sbwt none +S 2:2",
         }
 
     def start(self) -> None:
         """Start the node and wait until it speaks AMQP."""
-        if self._epmd is None:
+        if self._epmd is None and self._seed is None:
             self._epmd = ServerProcess(
                 [
                     *("epmd", "-address", "127.0.0.1"),
@@ -102,9 +128,7 @@ class RabbitServer:
                 ],
                 self._folder / "epmd.log",
             )
-        self._process = ServerProcess(
-            [self._server], self._folder / "server.log", env=self._environment
-        )
+        self._process = ServerProcess([self._server], self.log, env=self._environment)
         if not wait_until(self._is_ready, self._process):
             msg = f"rabbitmq did not start:\n{self._process.output()}"
             raise RuntimeError(msg)
@@ -135,6 +159,22 @@ class RabbitServer:
         """Undo ``pause``."""
         assert self._process is not None
         self._process.signal(signal.SIGCONT)
+
+    @property
+    def pid(self) -> int:
+        """The node's process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def is_running(self) -> bool:
+        """Tell whether the node was started, and has not ended."""
+        return self._process is not None and self._process.is_running
+
+    @property
+    def is_paused(self) -> bool:
+        """Tell whether ``pause`` worked."""
+        return self._process is not None and self._process.is_stopped
 
     def close(self) -> None:
         """Stop the node and its epmd; remove its data."""

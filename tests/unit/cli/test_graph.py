@@ -8,6 +8,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from saga_orchestrator.graph.marks import PLAIN, RESIDUAL, STATES, UNDO, UNDOS
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -98,3 +100,59 @@ def test_an_unknown_saga(saga: Run) -> None:
     done = saga("graph", "01JGFJJZ00000000000000000A")
     assert (done.exit_code, done.stdout) == (3, "")
     assert done.stderr == "error: no saga 01JGFJJZ00000000000000000A\n"
+
+
+def test_a_module_stands_for_its_only_definition(saga: Run, directory: Path) -> None:
+    """Several are listed, with the words to write; none is told."""
+    (directory / "alone.py").write_text("from shop import order\n")
+    assert saga("graph", "alone").stdout == saga("graph", "shop:order").stdout
+    several = saga("graph", "shop")
+    assert several.exit_code == 2
+    assert several.stderr == (
+        "error: shop has: empty, order, unfit; write shop:empty\n"
+    )
+    (directory / "bare.py").write_text("from shop import payments\n")
+    assert "bare: has no saga definitions" in saga("graph", "bare").stderr
+
+
+@pytest.mark.parametrize("word", ["nothere", "nothere.trip", "shop.trip", "01JGF", "-"])
+def test_a_word_that_names_nothing(saga: Run, word: str) -> None:
+    """Neither a saga's id nor a module: it is told so, as code 2."""
+    done = saga("graph", word)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith(
+        f"error: {word}: no saga and no module has this name; write MODULE:ATTR"
+    )
+
+
+@pytest.mark.parametrize(
+    ("word", "module"),
+    [
+        ("shop.py", "shop"),
+        ("handlers/trip.py", "handlers.trip"),
+        ("./nothere.py", "nothere"),
+        ("../shop.py", "shop"),
+    ],
+)
+def test_a_file_instead_of_a_module(saga: Run, word: str, module: str) -> None:
+    """Who names a file is told the module, whatever the command."""
+    for command in (["graph", word], ["dev", word], ["start", f"{word}:order"]):
+        done = saga(*command)
+        assert done.exit_code == 2
+        assert done.stderr == f"error: {word}: is a file's name; drop .py: {module}\n"
+
+
+def test_a_package_that_breaks(saga: Run, directory: Path) -> None:
+    """What a module imports in vain is told as its fault, not as no module."""
+    (directory / "package").mkdir()
+    (directory / "package" / "__init__.py").write_text("import nothing_of_the_kind\n")
+    assert "No module named 'nothing_of_the_kind'" in (
+        saga("graph", "package.trip").stderr
+    )
+
+
+def test_the_help_explains_the_glyphs(saga: Run) -> None:
+    """Every glyph of a picture as text is in the help."""
+    text = saga("graph", "--help").stdout
+    marks = [PLAIN, UNDO, RESIDUAL, *STATES.values(), *UNDOS]
+    assert all(f"{mark.glyph} " in text for mark in marks)

@@ -64,7 +64,7 @@ def test_doctor_finds_commands_without_a_worker(saga: Callable[..., Result]) -> 
         ("untaken", "not sent yet: no engine has taken it"),
         ("taken", "being sent: the broker has not confirmed it yet"),
         ("put off", "not sent: no service handles payment.charge"),
-        ("confirmed", "sent, its answer is awaited"),
+        ("confirmed", "sent 12.0 s ago, its answer is awaited; asked again in 28.0 s"),
     ],
 )
 async def test_get_tells_where_a_command_is(state: str, remark: str) -> None:
@@ -80,8 +80,10 @@ async def test_get_tells_where_a_command_is(state: str, remark: str) -> None:
             await store.defer(fences, "no service handles payment.charge", MINUTE)
         elif state == "confirmed":
             await store.settle(fences)
+            clock.advance(12)
         record = await manager.record(saga.id)
-    assert any(line.endswith(remark) for line in describe(record, clock.now()))
+    told = list(describe(record, clock.now()))
+    assert any(line.endswith(remark) for line in told), told
 
 
 @pytest.mark.parametrize("taken", [False, True])

@@ -279,3 +279,52 @@ def _history(saga: Run, saga_id: str) -> list[dict[str, Any]]:
         "history"
     ]
     return history
+
+
+async def _half_undone(store: Store) -> Saga:
+    """A completed saga: `a` can be undone, `go` and `letter` cannot."""
+    only_forward = {"compensation": ""}
+    saga = await begin(
+        store,
+        plan_of("a", step("go", **only_forward), step("letter", **only_forward)),
+    )
+    for name in ("a", "go", "letter"):
+        saga = await succeed(store, saga, name)
+    return saga
+
+
+def test_what_has_no_compensation_is_named(saga: Run) -> None:
+    """Who undoes a saga reads which effects stand, at once and from `saga get`."""
+    saga_id = _made(_half_undone)
+    standing = "not undone, no compensation: go, letter\n"
+    assert standing not in saga("get", saga_id).stdout
+    done = saga("compensate", saga_id, *WHY, "--force")
+    assert done.stderr.endswith(standing)
+    assert standing in saga("get", saga_id).stdout
+    assert saga("compensate", saga_id, *WHY, "--json").stderr == ""
+
+
+def test_a_long_way_on_stands_below_what_it_is_for(saga: Run) -> None:
+    """No line of the ways on is wider than 100 columns; the commands stay whole."""
+    name = "transfer_to_the_savings_account"
+
+    async def parked(store: Store) -> Saga:
+        return await refuse(
+            store, await begin(store, plan_of(name, on_failure="park")), name
+        )
+
+    saga_id = _made(parked)
+    text = saga("get", saga_id).stdout.partition("what leads it on, one of:\n")[2]
+    assert text.splitlines()[2:4] == [
+        f"  {name} was done by hand:",
+        f"    saga resolve {saga_id} {name} --done --output JSON --reason TEXT",
+    ]
+
+
+def test_the_wrong_step_is_led_to_the_right_one(saga: Run) -> None:
+    """A failed saga has something to resolve; `saga get` says what."""
+    saga_id = _made(_stuck_undo)
+    done = saga("resolve", saga_id, "b", *WHY)
+    assert done.stderr.endswith(f"nothing to undo; see `saga get {saga_id}`\n")
+    started = _made(_started)
+    assert "saga get" not in saga("resolve", started, "a", *WHY).stderr

@@ -259,3 +259,19 @@ def test_get_names_the_commands(saga: Run, command: str) -> None:
     assert not [
         line for line in saga("get", saga_id).stdout.splitlines() if line[:1] == "!"
     ]
+
+
+def test_sagas_with_residuals_are_marked(saga: Run) -> None:
+    """`saga list` and `saga graph` say that effects may stand, and so does the undo."""
+    saga_id, number = _residual()
+    assert f"{saga_id}  ↩ compensated !1  order" in saga("list").stdout
+    alarm = "! 1 open residual: effects that may stand outside its account"
+    assert alarm in saga("graph", saga_id).stdout.splitlines()
+    document = json.loads(saga("graph", saga_id, "--json").stdout)
+    assert document["residuals"] == 1
+
+    saga("residual", "undo", saga_id, number, *WHY)
+    text = saga("list").stdout
+    assert "!1" not in text
+    assert f"residual {number} of saga {saga_id}: charged twice\n" in text
+    assert "open residual" not in saga("graph", saga_id).stdout

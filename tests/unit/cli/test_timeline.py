@@ -159,3 +159,22 @@ def test_texts_of_users_move_no_cursor() -> None:
 def test_durations(value: float, text: str) -> None:
     """A duration has the precision that a reader wants."""
     assert duration(dt.timedelta(seconds=value)) == text
+
+
+def test_a_command_that_was_asked_for_again() -> None:
+    """It is not told as sent again: an engine may not even have sent it once."""
+    run = Run(definition(step("a")))
+    run.resend()
+    assert _lines(run)[1].endswith("· a: asked for again, in case the broker lost it")
+
+
+def test_an_undo_that_was_resolved_while_another_is_stuck() -> None:
+    """It is told as an undo, though the saga stays failed."""
+    run = Run(definition(*sequence("a", "b", "c", compensation_retry=ONCE)))
+    run.succeed("a")
+    run.succeed("b")
+    run.refuse("c")
+    run.err("b")
+    run.resolve("a")
+    assert run.saga.is_failed
+    assert _lines(run)[-1].endswith("· undo a: resolved by ann: asked")

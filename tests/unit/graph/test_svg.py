@@ -225,3 +225,21 @@ def _luminance(colour: str) -> float:
     return sum(
         w * part for w, part in zip((0.2126, 0.7152, 0.0722), linear, strict=True)
     )
+
+
+def test_open_residuals_have_a_line() -> None:
+    """A saga whose effects may stand outside its account says so in its header."""
+    picture = picture_of_saga(replace(compensated().saga, residuals=2))
+    alarm = "2 open residuals: effects that may stand outside its account"
+    plain = picture_of_saga(compensated().saga)
+    assert alarm in _texts(draw_svg(picture))
+    assert not any("residual" in text for text in _texts(draw_svg(plain)))
+    assert Frame(picture).step_at(0).y > Frame(plain).step_at(0).y
+
+
+@pytest.mark.parametrize("words", ["outcome unknown", "compensating", "not needed"])
+def test_words_have_room_in_a_wide_font(words: str) -> None:
+    """DejaVu Sans, which browsers on Linux fall back to, takes 7.5 a letter."""
+    saga = replace(in_every_state(), steps=in_every_state().steps[:1])
+    status = replace_status(words)
+    del saga, status

@@ -11,7 +11,7 @@ import pytest
 
 from handlers import orders as sample
 from saga_orchestrator.core.commands import Answer, Reply
-from saga_orchestrator.core.references import resolve
+from saga_orchestrator.core.references import lookup, resolve
 from saga_orchestrator.core.states import Direction
 from saga_orchestrator.participant.executor import execute
 from saga_orchestrator.participant.handlers import Handler
@@ -55,7 +55,9 @@ class Order:
         argument = (
             self.context
             if step.input is None
-            else resolve(step.input, self.context, self.outputs)
+            else resolve(
+                step.input, lambda path: lookup(path, self.context, self.outputs)
+            )
         )
         command = action(argument, step=name, action=step.action)
         handler = handler_of(Direction.ACTION, step.action)

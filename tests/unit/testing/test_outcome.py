@@ -71,7 +71,8 @@ DIFFERENCES: list[tuple[str, dict[str, Any], str]] = [
         {"undone": ["a", "b"]},
         "undone: expected ['a', 'b'], is ['b', 'a']",
     ),
-    ("compensated", {"undone": {"a"}}, "undone: expected ['a'], is ['a', 'b']"),
+    ("compensated", {"undone": {"a"}}, "undone: expected {'a'}, is {'a', 'b'}"),
+    ("compensated", {"undone": set()}, "undone: expected {}, is {'a', 'b'}"),
     ("compensated", {"undone": []}, "undone: expected [], is ['b', 'a']"),
     ("compensated", {"calls": ["a"]}, f"calls: expected ['a'], is {CALLS}"),
     (
@@ -162,6 +163,27 @@ MISTAKES: list[tuple[str, dict[str, Any], type[Exception], str]] = [
     ("compensated", {"undone": {"a": 1}}, TypeError, "undone: must be a list"),
     ("compensated", {"calls": "undo a"}, TypeError, "calls: must be a list"),
     ("compensated", {"calls": None}, TypeError, "calls: must be a list"),
+    (
+        "compensated",
+        {"calls": ["a", "c: refuse"]},
+        ValueError,
+        (
+            "expect: calls: c: there is no 'refuse'; there is refused, error, skipped, "
+            "later, deferred, superseded, timeout, lost, answered"
+        ),
+    ),
+    (
+        "compensated",
+        {"calls": {"undo x: refused"}},
+        ValueError,
+        "expect: calls: there is no 'x'; there is a, b, c",
+    ),
+    (
+        "compensated",
+        {"calls": ["c: "]},
+        ValueError,
+        "expect: calls: c: there is no ''; there is refused,",
+    ),
     (
         "compensated",
         {"undone": ["x", "a"]},
@@ -282,7 +304,7 @@ def test_a_step_that_ran_twice_is_told_twice() -> None:
     twice = saga("a").when(action("a").runs_twice())
     twice.expect("completed", executed=["a", "a"])
     with pytest.raises(
-        Unexpected, match=r"executed: expected \['a'\], is \['a', 'a'\]"
+        Unexpected, match=r"executed: expected \{'a'\}, is \{'a', 'a'\}"
     ):
         twice.expect("completed", executed={"a"})
 

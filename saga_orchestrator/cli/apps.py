@@ -71,7 +71,8 @@ def definition_named(
     """Return the definition that ``saga start`` was asked for.
 
     Args:
-        target: ``MODULE:ATTR``, or a definition's name.
+        target: ``MODULE:ATTR``; ``MODULE`` where it has exactly one; or a
+            definition's name.
         modules: where to look for the name.
         app_dir: put first on the import path.
 
@@ -86,10 +87,7 @@ def definition_named(
             )
         return found[0]
     if not modules:
-        raise ConfigurationError(
-            f"saga {target!r}: nothing says where it is defined; write MODULE:ATTR, "
-            "as handlers.orders:order, or add --app MODULE"
-        )
+        return _only_one_of(target, app_dir)
     known = {saga.name: saga for saga in load(modules, app_dir).sagas}
     if target not in known:
         raise ConfigurationError(
@@ -97,6 +95,24 @@ def definition_named(
             f"found there: {', '.join(sorted(known)) or 'no definitions'}"
         )
     return known[target]
+
+
+def _only_one_of(module: str, app_dir: Path) -> SagaDefinition:
+    """Return the definition of a module that was named without an attribute."""
+    if not module.endswith(".py") and not _is_module(module, app_dir):
+        raise ConfigurationError(
+            f"{module}: no saga and no module has this name; write MODULE:ATTR, as "
+            "handlers.orders:order, or add --app MODULE"
+        )
+    found = load([module], app_dir).definitions
+    if not found:
+        raise ConfigurationError(f"{module}: has no saga definitions")
+    if len(found) > 1:
+        names = [words.partition(":")[2] or saga.name for words, saga in found]
+        raise ConfigurationError(
+            f"{module} has: {', '.join(names)}; write {found[0][0]}"
+        )
+    return found[0][1]
 
 
 def _by_name(definition: SagaDefinition, reference: str) -> str:
@@ -124,16 +140,39 @@ def _is_ours(value: object) -> bool:
 
 
 def _imported(module: str, app_dir: Path) -> ModuleType:
+    if module.endswith(".py"):
+        raise ConfigurationError(
+            f"{module}: is a file's name; drop .py: {_module_of(Path(module))}"
+        )
+    if not _is_module(module, app_dir):
+        raise ConfigurationError(
+            f"{module}: there is no such module in {app_dir.resolve()} or on the "
+            "import path; run from its folder or pass --app-dir"
+        )
+    with _told(module):
+        return importlib.import_module(module)
+
+
+def _is_module(name: str, app_dir: Path) -> bool:
+    """Tell whether there is a module of that name; imports the packages above it."""
     folder = str(app_dir.resolve())
     if folder not in sys.path:
         sys.path.insert(0, folder)
-    with _told(module):
-        if find_spec(module) is None:
-            raise ConfigurationError(
-                f"{module}: there is no such module in {folder} or on the import "
-                "path; run from its folder or pass --app-dir"
-            )
-        return importlib.import_module(module)
+    if not all(map(str.isidentifier, name.split("."))):
+        return False
+    with _told(name):
+        try:
+            return find_spec(name) is not None
+        except ModuleNotFoundError as error:
+            if f"{name}.".startswith(f"{error.name}."):
+                return False  # else a package above it imports what is not there
+            raise
+
+
+def _module_of(file: Path) -> str:
+    """Return how a file is named as a module, from the folder that it is told from."""
+    parts = file.with_suffix("").parts
+    return ".".join(parts) if all(map(str.isidentifier, parts)) else file.stem
 
 
 def _objects(

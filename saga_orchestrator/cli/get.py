@@ -15,6 +15,7 @@ from saga_orchestrator.cli.options import (
     client,
     settings_of,
 )
+from saga_orchestrator.cli.remarks import Remarks, not_undone
 from saga_orchestrator.cli.remedies import residual_lines, ways_on
 from saga_orchestrator.cli.terminal import (
     columns,
@@ -24,11 +25,10 @@ from saga_orchestrator.cli.terminal import (
     one_line,
 )
 from saga_orchestrator.cli.timeline import duration, timeline
-from saga_orchestrator.core.decision import HistoryKind
 from saga_orchestrator.core.definition import Step
 from saga_orchestrator.core.saga import Saga, StepStatus
-from saga_orchestrator.core.states import Direction, Phase, SagaState
-from saga_orchestrator.ports.store import OutboxRow, SagaRecord
+from saga_orchestrator.core.states import Direction
+from saga_orchestrator.ports.store import SagaRecord
 
 if TYPE_CHECKING:
     from saga_orchestrator.settings import Settings
@@ -61,7 +61,8 @@ def describe(record: SagaRecord, now: dt.datetime) -> Iterator[str]:
 
     Args:
         record: what the store knows of it.
-        now: the store's clock; tells which commands nobody has in hand.
+        now: the store's clock; tells what waits since when, and which commands
+            nobody has in hand.
     """
     saga = record.saga
     yield from columns(list(_facts(saga)))
@@ -70,6 +71,8 @@ def describe(record: SagaRecord, now: dt.datetime) -> Iterator[str]:
         yield from columns(
             [("STEP", "STATE", "OUTCOME", "ATTEMPT", ""), *_steps(record, now)]
         )
+    if standing := not_undone(saga):
+        yield standing
     yield ""
     yield from timeline(record)
     for residual in record.residuals:
@@ -101,40 +104,17 @@ def _steps(
     record: SagaRecord, now: dt.datetime
 ) -> Iterator[tuple[str, str, str, str, str]]:
     saga = record.saga
-    resolved = dict(_resolved(record))
-    unsent = {row.fence: _unsent(row, now) for row in record.outbox}
+    remarks = Remarks(record, now)
     for number, (step, status) in enumerate(
         zip(saga.plan.steps, saga.steps, strict=True)
     ):
-        remark = _remark(saga, status) or resolved.get(step.name, "")
-        if status.is_in_flight:  # else nobody waits for what may still be sent
-            remark = unsent.get(saga.fence_of(number), remark)
         yield (
             step.name,
             status.state,
             status.outcome,
             _attempt(step, status),
-            one_line(remark),
+            one_line(remarks.on(number)),
         )
-
-
-def _resolved(record: SagaRecord) -> Iterator[tuple[str, str]]:
-    """Yield the steps that a person resolved, with who and why, oldest first."""
-    for entry in record.history:
-        if entry.kind is HistoryKind.STEP_RESOLVED and entry.step is not None:
-            undone = entry.state is SagaState.COMPENSATING
-            what = "undone by hand" if undone else "done by hand"
-            who = f"{entry.data['principal']}: {entry.data['reason']}"
-            yield entry.step, f"{what}, says {who}"
-
-
-def _unsent(row: OutboxRow, now: dt.datetime) -> str:
-    """Return why a command is still in the outbox."""
-    if row.error:
-        return f"not sent: {row.error}"
-    if row.claimed_until <= now:
-        return "not sent yet: no engine has taken it"
-    return "being sent: the broker has not confirmed it yet"
 
 
 def _attempt(step: Step, status: StepStatus) -> str:
@@ -144,19 +124,3 @@ def _attempt(step: Step, status: StepStatus) -> str:
     undo = status.direction is Direction.COMPENSATION
     policy = step.compensation_retry if undo else step.retry
     return f"{status.attempt} of {policy.max_attempts}" + (" (undo)" if undo else "")
-
-
-def _remark(saga: Saga, status: StepStatus) -> str:
-    """Return what a step waits for."""
-    match status.phase:
-        case Phase.SENT:
-            return "sent, its answer is awaited"
-        case Phase.ACCEPTED:
-            return "accepted, its answer is awaited"
-        case Phase.WAITING if status.due_at is not None:
-            offset = duration(status.due_at - saga.created_at)
-            return f"waits; next try {offset} after the start"
-        case Phase.GAVE_UP:
-            return "its undo gave up"
-        case _:
-            return ""

@@ -50,7 +50,7 @@ def graph(
         str,
         typer.Argument(
             metavar="DEFINITION|ID",
-            help="MODULE:ATTR, a name together with --app, or a saga.",
+            help="MODULE:ATTR, MODULE where it has one, a name with --app, or a saga.",
             show_default=False,
         ),
     ],
@@ -81,6 +81,11 @@ def graph(
     A saga also shows its state, why it turned back, and in which order its
     steps were done and undone. The SVG needs nothing else to be shown; the
     Mermaid source goes into a Markdown file.
+
+    The glyphs: ● a step of a definition, ○ pending or to be undone, ► started,
+    ✓ completed, ✗ failed, » skipped, ↺ being undone, or to be tried again,
+    ↩ undone, or the undo that there is, - an undo that is not needed, ! an undo
+    that gave up, or residuals: effects that may stand.
 
     Example:
         saga graph handlers.orders:order --format svg --output order.svg

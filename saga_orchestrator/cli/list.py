@@ -15,6 +15,7 @@ from saga_orchestrator.cli.options import (
     settings_of,
 )
 from saga_orchestrator.cli.terminal import (
+    ALARM,
     columns,
     emit,
     emit_json,
@@ -58,6 +59,9 @@ def list_sagas(
 ) -> None:
     """List sagas, the newest first.
 
+    "!3" behind a state: three open residuals, effects that may stand outside
+    the saga's account; see `saga residual list`.
+
     With --json one saga a line (JSON Lines), without context and outputs.
 
     Example:
@@ -96,7 +100,7 @@ async def _find(settings: Settings, which: SagaFilter) -> list[Saga]:
 def _row(saga: Saga) -> tuple[str, ...]:
     return (
         saga.id,
-        marked(saga.state),
+        marked(saga.state) + (f" {ALARM}{saga.residuals}" if saga.residuals else ""),
         saga.name,
         one_line(saga.key or ""),
         f"{saga.created_at:%Y-%m-%d %H:%M:%SZ}",

@@ -11,6 +11,7 @@ import typer
 
 from saga_orchestrator.cli.documents import saga_document
 from saga_orchestrator.cli.options import client, settings_of
+from saga_orchestrator.cli.remarks import not_undone
 from saga_orchestrator.cli.terminal import emit, emit_json, marked, note
 from saga_orchestrator.core.saga import Saga
 from saga_orchestrator.core.states import SagaState
@@ -74,6 +75,8 @@ def operate(store: str | None, request: Request, *, as_json: bool) -> None:
     else:
         emit([f"{saga.id}  {marked(saga.state)}"])
         say_how_to_follow(saga)
+        if standing := not_undone(saga):
+            note(standing)
 
 
 def requested(store: str | None, request: Request) -> Saga:

@@ -11,6 +11,7 @@ from saga_orchestrator.core.saga import Saga, StepStatus
 from saga_orchestrator.core.states import Direction, Phase, StepState
 
 _REASON = "--reason TEXT"
+_COLUMNS = 100
 
 
 def ways_on(saga: Saga) -> list[str]:
@@ -49,7 +50,7 @@ def _ways_to_settle(saga: Saga, residual: Residual) -> Iterator[tuple[str, str]]
     words = f"{residual.fence.saga_id} {residual.number} {_REASON}"
     step = saga.plan.steps[saga.plan.number[residual.fence.step]]
     if step.compensation:
-        yield f"saga residual undo {words}", "have it undone by a saga of its own"
+        yield f"saga residual undo {words}", "a saga of its own undoes it"
         yield f"saga residual dismiss {words}", "it needs no undo"
     else:
         yield (
@@ -91,4 +92,8 @@ def _is_past_pivot(saga: Saga) -> bool:
 
 
 def _indented(ways: list[tuple[str, str]]) -> list[str]:
-    return [f"  {line}" for line in columns(ways)]
+    """Return commands with what they are for behind, or above where that is long."""
+    lines = [f"  {line}" for line in columns(ways)]
+    if max(map(len, lines)) <= _COLUMNS:
+        return lines
+    return [line for command, what in ways for line in (f"  {what}", f"    {command}")]

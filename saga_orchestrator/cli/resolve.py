@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,7 +14,12 @@ from saga_orchestrator.cli.operating import (
     operate,
 )
 from saga_orchestrator.cli.options import JsonOption, SagaArgument, StoreOption
-from saga_orchestrator.core.states import Direction
+from saga_orchestrator.core.states import Direction, SagaState
+from saga_orchestrator.errors import TransitionRefused
+
+if TYPE_CHECKING:
+    from saga_orchestrator.core.saga import Saga
+    from saga_orchestrator.runtime.manager import Manager
 
 
 def resolve(
@@ -56,15 +61,23 @@ def resolve(
     direction = None
     if done is not None:
         direction = Direction.ACTION if done else Direction.COMPENSATION
-    operate(
-        store,
-        lambda manager: manager.resolve(
-            saga_id,
-            step,
-            reason=reason,
-            output=value,
-            direction=direction,
-            principal=principal,
-        ),
-        as_json=as_json,
-    )
+
+    async def request(manager: Manager) -> Saga:
+        try:
+            return await manager.resolve(
+                saga_id,
+                step,
+                reason=reason,
+                output=value,
+                direction=direction,
+                principal=principal,
+            )
+        except TransitionRefused as error:
+            if error.state != SagaState.FAILED:
+                raise
+            # A failed saga has something to resolve: it was not this, or not so.
+            raise TransitionRefused(
+                error.saga_id, error.state, f"{error.problem}; see `saga get {saga_id}`"
+            ) from error
+
+    operate(store, request, as_json=as_json)

@@ -35,7 +35,7 @@ def start(
         str,
         typer.Argument(
             metavar="DEFINITION",
-            help="MODULE:ATTR, or a name together with --app.",
+            help="MODULE:ATTR, MODULE where it has one, or a name with --app.",
             show_default=False,
         ),
     ],

@@ -45,7 +45,7 @@ _GLYPH_OF_ATTEMPT = {
 _NOTES = {
     HistoryKind.STEP_ACCEPTED: "accepted, its answer comes later",
     HistoryKind.STEP_RESENT: "unanswered, sent again",
-    HistoryKind.RESEND_REQUESTED: "sent again, the broker lost it",
+    HistoryKind.RESEND_REQUESTED: "asked for again, in case the broker lost it",
     HistoryKind.STEP_RESOLVED: "resolved",
     HistoryKind.RESIDUAL_FOUND: "answered too late: its effect may stand",
     HistoryKind.RESIDUAL_UNDO_REQUESTED: "undo requested",
@@ -66,6 +66,16 @@ def timeline(record: SagaRecord, *, after: int = 0) -> list[str]:
     teller = _Teller(record)
     told = [(entry.seq, list(teller.tell(entry))) for entry in record.history]
     return [line for seq, lines in told if seq > after for line in lines]
+
+
+def is_resolved_undo(entry: HistoryEntry) -> bool:
+    """Tell whether a person resolved an undo, rather than an action.
+
+    The saga is failed after it where another undo is stuck; who resolves an action
+    starts it again.
+    """
+    resolved = entry.kind is HistoryKind.STEP_RESOLVED
+    return resolved and entry.state in (SagaState.COMPENSATING, SagaState.FAILED)
 
 
 def duration(value: dt.timedelta) -> str:
@@ -186,7 +196,7 @@ def _subject(entry: HistoryEntry) -> str:
             return f"{entry.step}: residual {entry.seq}: "
         case HistoryKind.RESIDUAL_UNDO_REQUESTED | HistoryKind.RESIDUAL_DISMISSED:
             return f"{entry.step}: residual {entry.data['residual']}: "
-        case HistoryKind.STEP_RESOLVED if entry.state is SagaState.COMPENSATING:
+        case HistoryKind.STEP_RESOLVED if is_resolved_undo(entry):
             return f"undo {entry.step}: "
         case _:
             return f"{entry.step}: "

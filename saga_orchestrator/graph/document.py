@@ -29,6 +29,7 @@ def graph_document(picture: Picture) -> Document:
         "id": picture.saga_id or None,
         "state": picture.mark.word if picture.mark else None,
         "reason": picture.reason,
+        "residuals": picture.residuals,
         "ranks": ranks,
         "lanes": layout.lane_count,
         "edges": [

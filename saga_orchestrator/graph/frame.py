@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from saga_orchestrator.graph.labels import width, wrapped
 from saga_orchestrator.graph.picture import Node, Picture, Undo
 
-LETTER_HEAD, LETTER_NAME, LETTER_CODE, LETTER_WORD = 10.2, 7.85, 6.65, 6.6
+LETTER_HEAD, LETTER_NAME, LETTER_CODE, LETTER_WORD = 10.2, 7.85, 6.65, 7.5
 """Widths of a letter as laid out; most fonts take a little less."""
 
 PAD = 20
@@ -26,6 +26,8 @@ LINE = 16
 """From one line of text to the next."""
 MARK = 22
 """What a drawn glyph takes, with the blank after it."""
+ALARM = 24
+"""What the line about residuals takes, below the saga's state."""
 REASON_LINES = 3
 _BOX_MIN, _BOX_MAX = 128, 300
 _LINK = 16
@@ -100,6 +102,7 @@ class Frame:
         columns = int((self.width - 2 * PAD) / LETTER_CODE)
         self.reason = wrapped(picture.reason, columns, REASON_LINES)
         header = 80 + LINE * len(self.reason) if picture.mark else 58
+        header += ALARM * bool(picture.alarm)
         self._top = header + 8 * bool(self.reason)
         self.height = max([0, *(box.bottom for box in boxes)]) + self._top + PAD
 

@@ -48,6 +48,9 @@ UNDO_GAVE_UP = Mark("!", "gave up", "gave_up")
 UNDONE = Mark("↩", "undone", "compensated")
 UNDO_NOT_NEEDED = Mark("-", "not needed", "idle")
 
+RESIDUAL = Mark("!", "", "gave_up")
+"""Effects that may stand outside the saga's account."""
+
 UNDOS = (UNDO_DUE, UNDO_SENT, UNDO_WAITS, UNDO_GAVE_UP, UNDONE, UNDO_NOT_NEEDED)
 
 ASCII = str.maketrans("○►✓✗»↺↩●…│─├┤┬┴┼╭╮╰╯", "o>+x/~<*~|-+++++++++")

@@ -85,6 +85,7 @@ class Picture:
         depends_on: per step all that it waits for.
         layout: where they stand.
         undo_together: its undos are sent all at once, in no order.
+        residuals: effects that may stand outside its account, not yet settled.
     """
 
     name: str
@@ -95,6 +96,16 @@ class Picture:
     depends_on: tuple[tuple[int, ...], ...]
     layout: Layout
     undo_together: bool
+    residuals: int = 0
+
+    @property
+    def alarm(self) -> str:
+        """What a person must look at, though no step shows it; empty: nothing."""
+        if not self.residuals:
+            return ""
+        plural = "s" if self.residuals > 1 else ""
+        what = f"{self.residuals} open residual{plural}"
+        return f"{what}: effects that may stand outside its account"
 
 
 def picture_of_plan(plan: Plan) -> Picture:

@@ -44,6 +44,9 @@ _ENDS = frozenset(
     }
 )
 
+_TURNED_BACK = (SagaState.COMPENSATING, SagaState.FAILED)
+"""Where a saga is once an undo was resolved: as failed while another is stuck."""
+
 _SENT_UNDO = {
     Phase.SENT: UNDO_SENT,
     Phase.ACCEPTED: UNDO_SENT,
@@ -71,6 +74,7 @@ def picture_of_saga(saga: Saga, history: Iterable[HistoryEntry] = ()) -> Picture
         depends_on=saga.plan.depends_on,
         layout=lay_out(saga.plan.depends_on),
         undo_together=saga.plan.definition.parallel_compensation,
+        residuals=saga.residuals,
     )
 
 
@@ -140,7 +144,7 @@ def _order(saga: Saga, history: Iterable[HistoryEntry]) -> _Order:
             continue
         # Who resolves an undo that was not sent yet is told of as the action's.
         resolved = entry.kind is HistoryKind.STEP_RESOLVED
-        back = resolved and entry.state is SagaState.COMPENSATING
+        back = resolved and entry.state in _TURNED_BACK
         direction = Direction.COMPENSATION if back else entry.direction
         last[entry.step, direction or Direction.ACTION] = entry.seq
     for step, status in zip(saga.plan.steps, saga.steps, strict=True):

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from saga_orchestrator.graph.frame import (
+    ALARM,
     LETTER_HEAD,
     LINE,
     PAD,
     Frame,
 )
 from saga_orchestrator.graph.labels import cut
+from saga_orchestrator.graph.marks import RESIDUAL
 from saga_orchestrator.graph.picture import Node, Picture, Undo
 from saga_orchestrator.graph.routes import routes
 from saga_orchestrator.graph.shapes import state, step_box, text, undo_box, xml
@@ -47,8 +49,14 @@ def _header(picture: Picture, frame: Frame) -> Iterator[str]:
     yield state(picture.mark, picture.mark.word, PAD, 60)
     yield "</g>"
     yield text(frame.width - PAD, 60, picture.saga_id, "code faint end")
+    top = 84
+    if picture.alarm:
+        yield f'<g class="{RESIDUAL.kind}">'
+        yield state(RESIDUAL, picture.alarm, PAD, top)
+        yield "</g>"
+        top += ALARM
     for number, line in enumerate(frame.reason):
-        yield text(PAD, 84 + LINE * number, line, "code faint")
+        yield text(PAD, top + LINE * number, line, "code faint")
 
 
 def _boxes(picture: Picture, frame: Frame) -> Iterator[str]:
@@ -70,6 +78,8 @@ def _sentences(picture: Picture) -> Iterator[str]:
     """Yield what the picture shows, for those who cannot see it."""
     if picture.reason:
         yield f"Reason: {picture.reason}."
+    if picture.alarm:
+        yield f"{picture.alarm}."
     for number in picture.layout.in_order():
         node = picture.nodes[number]
         yield f"{_told(node)}."

@@ -18,7 +18,7 @@ from itertools import chain, groupby
 from typing import NamedTuple
 
 from saga_orchestrator.graph.labels import LONG, cut, width, wrapped
-from saga_orchestrator.graph.marks import ASCII
+from saga_orchestrator.graph.marks import ASCII, RESIDUAL
 from saga_orchestrator.graph.picture import Node, Picture
 from saga_orchestrator.graph.rails import Rail, rails
 
@@ -60,6 +60,8 @@ def _header(picture: Picture) -> Iterator[str]:
         first, *others = wrapped(text, COLUMNS - len(_GAP), LONG)
         yield first
         yield from (_GAP + other for other in others)
+    if picture.alarm:
+        yield f"{RESIDUAL.glyph} {picture.alarm}"
     if not picture.nodes:
         yield "no steps"
 

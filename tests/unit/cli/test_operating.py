@@ -316,7 +316,7 @@ def test_a_long_way_on_stands_below_what_it_is_for(saga: Run) -> None:
     saga_id = _made(parked)
     text = saga("get", saga_id).stdout.partition("what leads it on, one of:\n")[2]
     assert text.splitlines()[2:4] == [
-        f"  {name} was done by hand:",
+        f"  {name} was done by hand",
         f"    saga resolve {saga_id} {name} --done --output JSON --reason TEXT",
     ]
 

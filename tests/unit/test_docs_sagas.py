@@ -109,7 +109,7 @@ def test_skip(page, amount, state):
     [
         ("c", (), "which does not come before it; move that step before it"),
         ("c", ("a",), "which does not come before it; add it to depends_on"),
-        ("scroe", (), "which is not there; the steps are a, b, c"),
+        ("nobody", (), "which is not there; the steps are a, b, c"),
         ("b", (), "reads the step itself, which has no output yet"),
     ],
 )

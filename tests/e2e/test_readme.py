@@ -56,6 +56,32 @@ def test_the_example_runs_and_prints_what_the_readme_says(tmp_path):
     assert done.stdout == _block("asyncio.run(main())", "text")
 
 
+def test_the_test_passes_that_the_readme_shows(tmp_path):
+    """It plays the first program, which can be imported without being run."""
+    marker = "<!-- run by tests/e2e/test_readme.py -->"
+    (tmp_path / "shop.py").write_text(_block(marker, "python"), encoding="utf-8")
+    test = _block("## Test it", "python")
+    (tmp_path / "test_shop.py").write_text(test, encoding="utf-8")
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-p",
+            "no:cacheprovider",
+            "test_shop.py",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "1 passed" in done.stdout
+
+
 def test_the_transcript_can_be_replayed(postgres_url, rabbit_url, tmp_path):
     """Each command on real servers prints what the README shows."""
     env = {**os.environ, "ORDERS_DATABASE": str(tmp_path / "orders.db")}

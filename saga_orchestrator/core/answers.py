@@ -55,10 +55,8 @@ def decide_skip(draft: Draft, number: int, event: StepSkipped) -> None:
             return
         draft.merge(event.update)
         _undone(draft, number, event, HistoryKind.STEP_SKIPPED, event.reason)
-    elif status.state is not StepState.STARTED:
-        draft.ignore(event, f"the step is {status.state}")
-        return
-    else:
+    elif _is_current(draft, number, event):
+        # Of an earlier dispatch it would settle a step whose present one is out.
         draft.record(HistoryKind.STEP_SKIPPED, number, reason=event.reason)
         draft.settle(number, state=StepState.SKIPPED)
         draft.merge(event.update)

@@ -18,7 +18,7 @@ from saga_orchestrator.core.commands import Reply, event_of
 from saga_orchestrator.core.decision import Decision
 from saga_orchestrator.core.events import Answered, StepFailed
 from saga_orchestrator.core.fence import Fence
-from saga_orchestrator.errors import StoreError
+from saga_orchestrator.errors import StoreDataError, StoreError
 from saga_orchestrator.ports.broker import Broker, OutgoingMessage, Receipt
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import Store
@@ -43,7 +43,11 @@ class Sink(Protocol):
         ...
 
     async def is_awaited(self, fence: Fence) -> bool:
-        """Tell whether a redelivered command still needs to be run."""
+        """Tell whether a redelivered command still needs to be run.
+
+        Raises:
+            StoreDataError: its saga cannot be read.
+        """
         ...
 
 
@@ -97,6 +101,8 @@ class LocalSink:
         while True:
             try:
                 return (await self._store.load_dispatches([fence]))[0] is not None
+            except StoreDataError:
+                raise  # it cannot be read, now or later: the command is set aside
             except StoreError as error:
                 _log.warning("store is away", error=str(error))
                 await self._clock.sleep(backoff.next())

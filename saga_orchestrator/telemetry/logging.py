@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from typing import Literal
@@ -11,10 +12,30 @@ import structlog
 LogFormat = Literal["auto", "console", "json"]
 
 
+class _Lines(structlog.PrintLogger):
+    """Writes lines to stderr as long as it takes them.
+
+    A full disk, or a reader that is gone, costs the line and nothing else: an
+    engine must not stop because nobody hears of it.
+    """
+
+    def msg(self, message: str) -> None:
+        """Write one line."""
+        with contextlib.suppress(OSError, ValueError):  # ValueError: it was closed
+            super().msg(message)
+
+    log = debug = info = warn = warning = msg
+    fatal = failure = err = error = critical = exception = msg
+
+
+def _lines(*_: object) -> _Lines:
+    return _Lines(sys.stderr)
+
+
 def spare_stdout() -> None:
     """Send log lines to stderr in a program that has not set structlog up."""
     if not structlog.is_configured():
-        structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+        structlog.configure(logger_factory=_lines)
 
 
 def configure(level: str = "info", fmt: LogFormat = "auto") -> None:
@@ -45,6 +66,6 @@ def configure(level: str = "info", fmt: LogFormat = "auto") -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=_lines,
         cache_logger_on_first_use=False,
     )

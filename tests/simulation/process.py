@@ -1,4 +1,4 @@
-"""A process that can crash: its handles hang for ever once it is dead.
+"""A process that can crash at any await: its handles hang once it is dead.
 
 Cancelling a process's tasks would run their ``finally`` blocks, and a killed
 process runs none. So a dead process's tasks are left hanging at the next thing
@@ -9,129 +9,138 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import inspect
-import random
+from collections.abc import Callable
 
-from saga_orchestrator.errors import ConcurrencyError, StoreUnavailableError
-from saga_orchestrator.testing.virtual_time import LoopClock
+from saga_orchestrator.testing.virtual_time import EPOCH, LoopClock
 
 
 class Life:
-    """Whether a process lives."""
+    """Whether a process lives, and for how long.
 
-    def __init__(self) -> None:
+    Attributes:
+        steps: how often it asked something of the world.
+        over: set at its end.
+    """
+
+    def __init__(self, fuse: int = 0) -> None:
+        """Live for ``fuse`` steps; 0: until ``end`` is called."""
+        self.steps = 0
         self.is_over = False
+        self.over = asyncio.Event()
+        self.fuse = fuse
+        self._farewells: list[Callable[[], None]] = []
+        self._paused_until = 0.0
         self._hanging: list[asyncio.Future[None]] = []
 
-    async def check(self) -> None:
-        """Return while the process lives; never again after its end."""
+    def at_end(self, farewell: Callable[[], None]) -> None:
+        """Call ``farewell`` at the instant of death."""
+        self._farewells.append(farewell)
+
+    def end(self) -> None:
+        """Die, at once."""
+        if not self.is_over:
+            self.is_over = True
+            self.over.set()
+            for farewell in self._farewells:
+                farewell()
+
+    def pause(self, until: float) -> None:
+        """Stand still until that second of the loop's time."""
+        self._paused_until = until
+
+    async def step(self) -> None:
+        """Ask something of the world: returns while the process lives."""
+        self.steps += 1
+        if self.steps == self.fuse:
+            self.end()
         if self.is_over:
-            # Kept, for a task that nobody refers to would be collected.
-            never = asyncio.get_running_loop().create_future()
-            self._hanging.append(never)
-            await never
+            await self.hang()
+        if self._paused_until:
+            await self._stand_still()
+
+    async def hang(self) -> None:
+        """Never return."""
+        # Kept, for a task that nobody refers to would be collected.
+        never = asyncio.get_running_loop().create_future()
+        self._hanging.append(never)
+        await never
+
+    async def _stand_still(self) -> None:
+        rest = self._paused_until - asyncio.get_running_loop().time()
+        if rest > 0:
+            await asyncio.sleep(rest)
+        if self.is_over:
+            await self.hang()
+
+
+class WorldClock(LoopClock):
+    """The world's time, also for the thread of a store.
+
+    Its sleep gives no turn: what a store does, it does at one instant.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+
+    def now(self) -> dt.datetime:
+        """Return the world's time as an instant."""
+        return EPOCH + dt.timedelta(seconds=self._loop.time())
+
+    def monotonic(self) -> float:
+        """Return the seconds since the world began."""
+        return self._loop.time()
+
+    async def sleep(self, seconds: float) -> None:
+        """Return at once."""
+        assert seconds == 0, "a store waits for nothing"
 
 
 class ProcessClock(LoopClock):
-    """The world's time, as long as the process lives."""
+    """A process's clock: it may be wrong, and dies with the process."""
 
-    def __init__(self, life: Life) -> None:
+    def __init__(self, life: Life, skew: float = 0.0) -> None:
         self._life = life
+        self._epoch = EPOCH + dt.timedelta(seconds=skew)
+
+    def now(self) -> dt.datetime:
+        """Return the time that this process believes in."""
+        return self._epoch + dt.timedelta(seconds=self.monotonic())
 
     async def sleep(self, seconds: float) -> None:
         """Sleep, if the process lives before and after."""
-        await self._life.check()
-        await super().sleep(seconds)
-        await self._life.check()
+        life = self._life
+        await life.step()
+        await asyncio.sleep(seconds)
+        if life.is_over:
+            await life.hang()
 
 
-class Weather:
-    """How bad the world is now; calm in the second phase of a run.
+class Bell:
+    """Wakes those who wait for an instant, or for a change before it."""
 
-    Attributes:
-        rates: probabilities by the name of the fault, drawn once per seed.
-        fired: how often each fault happened.
-    """
+    def __init__(self) -> None:
+        self._waiting: list[asyncio.Future[None]] = []
 
-    NAMES = (
-        "store_before",
-        "store_after",
-        "copies",
-        "lost_confirm",
-        "lost_ack",
-        "delay",
-        "cut",
-    )
+    def ring(self) -> None:
+        """Wake everybody."""
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            if not one.done():
+                one.set_result(None)
 
-    def __init__(self, rng: random.Random) -> None:
-        self._rng = rng
-        self.is_calm = False
-        self.rates = {name: rng.choice((0.0, 0.02, 0.1, 0.3)) for name in self.NAMES}
-        self.rates["store_before"] = min(self.rates["store_before"], 0.1)
-        self.rates["store_after"] = min(self.rates["store_after"], 0.1)
-        self.fired = dict.fromkeys(self.NAMES, 0)
-
-    def strikes(self, name: str) -> bool:
-        """Draw whether a fault happens now."""
-        if self.is_calm or self._rng.random() >= self.rates[name]:
-            return False
-        self.fired[name] += 1
-        return True
-
-    def seconds(self, most: float) -> float:
-        """Draw a duration."""
-        return self._rng.random() * most
-
-    # -- what the in-process broker asks ----------------------------------
-
-    def copies(self, message: object) -> int:
-        """Duplicate a publish now and then."""
-        del message
-        return 2 if self.strikes("copies") else 1
-
-    def loses_confirm(self, message: object) -> bool:
-        """Leave a publisher without an answer now and then."""
-        del message
-        return self.strikes("lost_confirm")
-
-    def delivery_delay(self, queue: str) -> float:
-        """Delay each delivery a little, some much, which reorders them."""
-        del queue
-        return self.seconds(20.0) if self.strikes("delay") else self.seconds(0.01)
-
-    def loses_ack(self, queue: str) -> bool:
-        """Lose an acknowledgement now and then."""
-        del queue
-        return self.strikes("lost_ack")
+    async def wait(self, until: float | None) -> None:
+        """Return at a ring, or at that second of the loop's time."""
+        loop = asyncio.get_running_loop()
+        woken = loop.create_future()
+        self._waiting.append(woken)
+        timer = None if until is None else loop.call_at(until, _wake, woken)
+        try:
+            await woken
+        finally:
+            if timer is not None:
+                timer.cancel()
 
 
-class FencedStore:
-    """A process's handle on the store: slow, unreliable, and dead with it."""
-
-    def __init__(self, inner: object, life: Life, weather: Weather) -> None:
-        self._inner = inner
-        self._life = life
-        self._weather = weather
-        self._clock = ProcessClock(life)
-
-    def __getattr__(self, name: str):
-        found = getattr(self._inner, name)
-        if not inspect.iscoroutinefunction(found):
-            return found
-
-        async def fenced(*args, **kwargs):
-            await self._clock.sleep(self._weather.seconds(0.005))
-            if name != "acquire_engine" and self._weather.strikes("store_before"):
-                raise ConcurrencyError("simulated: nothing was written")
-            result = await found(*args, **kwargs)
-            await self._life.check()
-            if name != "acquire_engine" and self._weather.strikes("store_after"):
-                raise StoreUnavailableError("simulated: the answer was lost")
-            return result
-
-        return fenced
-
-
-def instant(seconds: float) -> dt.timedelta:
-    """Return a duration, for definitions."""
-    return dt.timedelta(seconds=seconds)
+def _wake(woken: asyncio.Future[None]) -> None:
+    if not woken.done():
+        woken.set_result(None)

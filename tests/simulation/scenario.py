@@ -1,167 +1,115 @@
-"""What happens in a run: random sagas, and handlers that behave by the seed."""
+"""What runs in a world: random sagas of every policy that a definition has."""
 
 from __future__ import annotations
 
+import datetime as dt
 import random
-from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import replace
 
-from saga_orchestrator import (
-    Handlers,
-    RetryLater,
-    RetryPolicy,
-    SagaDefinition,
-    Skip,
-    Step,
-    StepContext,
-    StepFailed,
-)
-from saga_orchestrator.core.states import Direction
-from saga_orchestrator.participant.signals import Superseded
-from tests.simulation.process import Life, ProcessClock, instant
+from saga_orchestrator import RetryPolicy, SagaDefinition, Step
+from saga_orchestrator.core.payload import Json
+from saga_orchestrator.errors import DefinitionError
 
-TIMEOUT_SECONDS = 30
-ACTIONS = 6
-TOMBSTONE = object()
+SERVICES = ("near", "far", "rare")
+"""In the engines' processes; in workers; in a worker that comes late."""
+LONG_SECONDS = 120.0
+
+_NO_DELAY = dt.timedelta(0)
 
 
-@dataclass
-class Effect:
-    """One thing that happened in the simulated world."""
-
-    saga_id: str
-    step: str
-    direction: Direction
-
-
-@dataclass
-class Ledger:
-    """The world's account, which knows nothing of the engine.
-
-    ``claims`` is the participants' barrier: a row per saga, step and direction,
-    written together with the effect; without ``has_barrier`` actions ignore it.
-    """
-
-    has_barrier: bool = True
-    effects: list[Effect] = field(default_factory=list)
-    claims: dict[tuple[str, str, str], object] = field(default_factory=dict)
-    runs: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    refused_undos: set[str] = field(default_factory=set)
-
-    def act(self, ctx: StepContext) -> dict[str, object]:
-        """Take effect once, unless the undo was here first."""
-        key = (ctx.saga_id, ctx.step, "action")
-        found = self.claims.get(key) if self.has_barrier else None
-        if found is TOMBSTONE:
-            raise Superseded("its undo came first")
-        if found is None:
-            found = {"step": ctx.step}
-            self.claims[key] = found
-            self.effects.append(Effect(ctx.saga_id, ctx.step, Direction.ACTION))
-        return found
-
-    def undo(self, ctx: StepContext) -> None:
-        """Undo once; of what never happened there is nothing to undo."""
-        key = (ctx.saga_id, ctx.step, "compensation")
-        if key in self.claims:
-            return
-        self.claims[key] = True
-        if self.claims.setdefault((ctx.saga_id, ctx.step, "action"), TOMBSTONE) is (
-            TOMBSTONE
-        ):
-            return
-        self.effects.append(Effect(ctx.saga_id, ctx.step, Direction.COMPENSATION))
+def seconds(number: float) -> dt.timedelta:
+    """Return a duration."""
+    return dt.timedelta(seconds=number)
 
 
 def definitions(rng: random.Random) -> list[SagaDefinition]:
-    """Draw the kinds of sagas of a run."""
-    return [_definition(rng, f"kind{number}") for number in range(3)]
+    """Draw the kinds of sagas of a run; two of them have the same name."""
+    names = ("kind0", "kind1", rng.choice(("kind1", "kind2")))
+    return [_definition(rng, name) for name in names]
+
+
+def context_of(rng: random.Random, number: int) -> dict[str, Json]:
+    """Draw what a saga starts with."""
+    return {"n": number, "flag": rng.random() < 0.7, "word": "x" * rng.randrange(9)}
 
 
 def _definition(rng: random.Random, name: str) -> SagaDefinition:
     count = rng.randint(1, 6)
-    is_graph = rng.random() < 0.6
-    steps = []
-    for number in range(count):
-        before = [f"s{i}" for i in range(number)]
-        most = min(2, len(before))
-        steps.append(
-            Step(
-                f"s{number}",
-                action=f"{rng.choice(('near', 'far'))}.do{rng.randrange(ACTIONS)}",
-                compensation=rng.choice(("near.undo", "far.undo", "far.undo", "")),
-                depends_on=rng.sample(before, rng.randint(0, most)) if is_graph else (),
-                retry=RetryPolicy(
-                    rng.randint(1, 4), non_retryable=("StepFailed",) * rng.randrange(2)
-                ),
-                compensation_retry=RetryPolicy(None, max_delay=instant(20)),
-                timeout=instant(TIMEOUT_SECONDS),
-                limit=rng.choice((None, instant(120))),
-                undo_failed=rng.choice(("if_unknown", "if_unknown", "always")),
-            )
-        )
-    return SagaDefinition(
+    is_graph = count > 1 and rng.random() < 0.6
+    deadline = rng.choice((None, None, None, seconds(40), seconds(150)))
+    steps = [_step(rng, number, deadline, is_graph) for number in range(count)]
+    made = SagaDefinition(
         name,
         steps=steps,
-        deadline=rng.choice((None, None, instant(200))),
-        parallel_compensation=rng.random() < 0.3,
+        deadline=deadline,
+        on_failure=rng.choice(("compensate",) * 6 + ("park",)),
+        on_deadline=rng.choice(("compensate", "compensate", "suspend")),
+        parallel_compensation=rng.random() < 0.25,
         on_compensation_failure=rng.choice(("halt", "continue")),
+    )
+    if rng.random() < 0.8:
+        return made
+    pivot = rng.randrange(count)
+    steps[pivot] = replace(steps[pivot], pivot=True)
+    try:
+        return replace(made, steps=steps)
+    except DefinitionError:  # it would run beside another step
+        return made
+
+
+def _step(
+    rng: random.Random, number: int, deadline: dt.timedelta | None, is_graph: bool
+) -> Step:
+    before = [f"s{i}" for i in range(number)]
+    depends_on = rng.sample(before, rng.randint(0, min(2, number))) if is_graph else []
+    service = rng.choice(("near", "near", "far", "far", "far", "rare"))
+    kind = rng.choice(("do",) * 8 + ("defer", "long"))
+    if rng.random() < 0.04:
+        return Step(f"s{number}", depends_on=depends_on)
+    undo = rng.choice(("near", "far", "far", service))
+    return Step(
+        f"s{number}",
+        action=f"{service}.{kind}",
+        compensation=f"{undo}.undo" if rng.random() < 0.8 else "",
+        depends_on=depends_on,
+        input=_input(rng, depends_on if is_graph else before[-1:]),
+        when=rng.choice((None,) * 9 + ({"context.flag": True},)),
+        retry=_policy(rng, rng.randint(1, 4)),
+        compensation_retry=_policy(rng, rng.choice((None, None, None, 4))),
+        timeout=seconds(LONG_SECONDS if kind == "long" else rng.choice((3, 8))),
+        limit=_limit(rng, kind, deadline),
+        undo_failed=rng.choice(("if_unknown",) * 4 + ("always", "never")),
     )
 
 
-class Participant:
-    """A service's handlers in one process, behaving as the seed says."""
+def _policy(rng: random.Random, attempts: int | None) -> RetryPolicy:
+    return RetryPolicy(
+        attempts,
+        initial_delay=rng.choice((_NO_DELAY, seconds(0.5), seconds(2))),
+        max_delay=seconds(10),
+        jitter=rng.choice((0.0, 0.2)),
+        non_retryable=("StepFailed", "OSError")[: rng.choice((0, 0, 1, 2))],
+    )
 
-    def __init__(self, seed: int, ledger: Ledger, life: Life) -> None:
-        self._seed = seed
-        self._ledger = ledger
-        self._clock = ProcessClock(life)
 
-    def handlers(self, service: str) -> Handlers:
-        """Return the handlers of ``near`` or ``far``."""
-        handlers = Handlers(service)
-        for number in range(ACTIONS):
-            handlers.step(f"{service}.do{number}")(self._act)
-        handlers.compensation(f"{service}.undo")(self._undo)
-        return handlers
+def _limit(
+    rng: random.Random, kind: str, deadline: dt.timedelta | None
+) -> dt.timedelta | None:
+    """Draw a limit; what may be answered never has one."""
+    if kind == "long":
+        fits = deadline is None or deadline >= seconds(LONG_SECONDS)
+        return seconds(LONG_SECONDS) if fits and rng.random() < 0.5 else None
+    limit = seconds(rng.choice((15, 30, 60)))
+    if deadline is not None:
+        limit = min(limit, deadline)
+    return limit if kind == "defer" or rng.random() < 0.5 else None
 
-    def _draw(self, ctx: StepContext, direction: str) -> tuple[random.Random, int]:
-        key = (ctx.saga_id, ctx.step, direction)
-        self._ledger.runs[key] += 1
-        run = self._ledger.runs[key]
-        text = f"{self._seed}/{ctx.context['n']}/{ctx.step}/{direction}/{run}"
-        return random.Random(text), run
 
-    async def _act(self, ctx: StepContext, request: object) -> dict[str, object]:
-        rng, run = self._draw(ctx, "action")
-        await self._clock.sleep(rng.random() * 2)
-        mood = rng.random()
-        if mood < 0.08:
-            raise StepFailed("declined", retryable=rng.random() < 0.5)
-        if mood < 0.14:
-            raise RuntimeError("before the effect")
-        if mood < 0.17 and run < 4:
-            raise RetryLater(instant(rng.random() * 10), "busy")
-        if mood < 0.19:
-            raise Skip("nothing to do")
-        if mood < 0.24:
-            await self._clock.sleep(TIMEOUT_SECONDS * 2)
-        output = self._ledger.act(ctx)
-        if mood > 0.95:
-            raise RuntimeError("after the effect")
-        if mood > 0.92:
-            await self._clock.sleep(TIMEOUT_SECONDS * 2)
-        return output
-
-    async def _undo(self, ctx: StepContext, done: object) -> None:
-        rng, run = self._draw(ctx, "compensation")
-        await self._clock.sleep(rng.random() * 2)
-        mood = rng.random()
-        if mood < 0.02:
-            self._ledger.refused_undos.add(ctx.saga_id)
-            raise StepFailed("cannot be undone")
-        if mood < 0.2 and run < 5:
-            raise RuntimeError("before the undo")
-        self._ledger.undo(ctx)
-        if mood > 0.9 and run < 5:
-            raise RuntimeError("after the undo")
+def _input(rng: random.Random, ancestors: list[str]) -> Json:
+    """Draw the step's input: the context, or a path into what came before."""
+    draw = rng.random()
+    if draw < 0.7 or not ancestors:
+        return None if draw < 0.7 else {"word": {"$ref": "context.word"}}
+    # At times a path that leads nowhere, so that the command cannot be built.
+    rest = ".step" if draw < 0.85 else "" if draw < 0.94 else ".nothing"
+    return {"from": {"$ref": f"outputs.{ancestors[0]}{rest}"}}

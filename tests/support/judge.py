@@ -102,6 +102,7 @@ class Judge:
         step = self._fold.steps[event.fence.step]
         undo = event.fence.direction is Direction.COMPENSATION
         left = step.state in ("compensating", "compensated", "skipped", "failed")
+        by_hand = step.state == "completed" and not self._was_told(event.fence.step)
         if isinstance(event, StepFailed):
             current = event.fence.generation == step.generation
             awaited = current and step.phase in ("sent", "accepted")
@@ -113,10 +114,10 @@ class Judge:
             assert decision.ignored is None, "S8: a late success was dropped"
         else:
             assert decision.ignored is not None, "S12: repeated"
-            by_hand = step.state == "completed" and not self._was_told(event.fence.step)
             self._check_residual(event, decision, left=left or by_hand)
         if isinstance(event, StepSucceeded):
-            counted = decision.ignored is None or step.state == "completed"
+            repeated = step.state == "completed" and not by_hand
+            counted = decision.ignored is None or repeated
             if counted or event.effect:
                 self._told.add(event.fence)
 
@@ -145,7 +146,7 @@ class Judge:
                 self._check_action(sent, entry)
         for sent in entry.sent:
             if not sent.resend and sent.fence.direction is Direction.COMPENSATION:
-                self._check_undo(sent)
+                self._check_undo(sent, entry)
         self._fold.dispatch(entry)
         self._times.note(entry)
         if entry.state == "compensated":
@@ -187,7 +188,7 @@ class Judge:
         self._rank[name] = (entry.seq, True)
         assert entry.state == "started", "S4: an action is sent by started sagas"
 
-    def _check_undo(self, sent: Dispatch) -> None:
+    def _check_undo(self, sent: Dispatch, entry: HistoryEntry) -> None:
         name = sent.fence.step
         steps = self._fold.steps
         again = steps[name].state == "compensating"
@@ -198,7 +199,8 @@ class Judge:
             if step.state == "started" and step.phase in ("sent", "accepted")
         ]
         assert not running, "an undo while an action runs"
-        was_open = steps[name].phase in ("sent", "waiting", "accepted")
+        expired = entry.kind is HistoryKind.STEP_EXPIRED and entry.step == name
+        was_open = expired or steps[name].phase in ("sent", "waiting", "accepted")
         if self._definition.parallel_compensation or was_open:
             return  # all at once; or another attempt of the undo whose turn it is
         waiting = [

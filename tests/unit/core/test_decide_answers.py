@@ -215,3 +215,15 @@ def test_decision_of_nothing() -> None:
     run = at.sent()
     before = run.saga
     assert run.wait(1) == Decision(before)
+
+
+def test_skip_of_an_earlier_dispatch_is_ignored() -> None:
+    """The present one is out: what it does must not be left out of the account."""
+    run = Run(definition(step("a", retry=TWICE)))
+    run.err("a")
+    run.retry_now("a")
+    decision = run.skip("a", generation=1)
+    assert decision.ignored is not None
+    assert run.status("a").state == "started"
+    run.succeed("a")
+    assert run.saga.state == "completed"

@@ -37,6 +37,9 @@ ACQUIRE_SECONDS = 30.0
 CLOSE_SECONDS = 10.0
 
 SQL = load_queries(__package__)
+_SPOILT = (asyncpg.InternalClientError, asyncpg.ReadOnlySQLTransactionError)
+"""After these a connection is of no use: in an unknown state, or to a server that
+was a primary when it was made."""
 
 
 class Database:
@@ -86,8 +89,8 @@ class Database:
             connection = await self._acquire()
             try:
                 yield connection
-            except asyncpg.InternalClientError:
-                connection.terminate()  # whatever state it is in
+            except _SPOILT:
+                connection.terminate()  # the next one may reach another server
                 raise
             finally:
                 await self._pool.release(connection)

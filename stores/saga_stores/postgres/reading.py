@@ -11,6 +11,7 @@ from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.saga import Saga, SagaData
+from saga_orchestrator.errors import StoreDataError
 from saga_orchestrator.ports.store import SagaRecord
 from saga_stores._data import (
     Entries,
@@ -43,6 +44,9 @@ async def read_snapshots(
         found = await connection.fetch(SQL["plans"], list(missing))
         known |= {digest: read_plan(digest, text) for digest, text in found}
         plans.add(known.values())
+    for row in rows:
+        if row[PLAN_DIGEST] not in known:
+            raise StoreDataError(f"saga {row[0]}: its plan is not in the store")
     return [CODEC.saga(row, known[row[PLAN_DIGEST]]) for row in rows]
 
 

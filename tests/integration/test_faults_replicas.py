@@ -62,39 +62,6 @@ async def test_a_frozen_engines_answer_comes_too_late(
     assert set(books.effects().values()) == {1}
 
 
-async def test_a_frozen_engines_command_is_published_twice(
-    wires: Wires, books: Books, client: Manager, tmp_path: Path
-) -> None:
-    """Frozen with a claimed command in hand, it publishes what another has done."""
-    with engine_process(**wires.urls, folder=tmp_path, serves=False) as process:
-        await process.ready()
-        thawed = asyncio.Event()
-
-        async def freezing(seen: Seen) -> bool:
-            if seen.is_publish and not thawed.is_set():
-                process.freeze()
-                await thawed.wait()
-            return True
-
-        wires.broker.rule = freezing
-        saga = await client.start(chain())
-        frozen_at = asyncio.get_running_loop().time()
-        async with Manager.open(**wires.direct, handlers=[books.handlers]) as manager:
-            saga = await manager.wait(saga.id, timeout=60)
-            assert saga.is_completed
-            await eventually(lambda: _seconds_since(frozen_at) > 2 * CLAIM_SECONDS)
-            ended = await manager.record(saga.id)
-            process.thaw()
-            thawed.set()
-            await eventually(lambda: _is_ignored(manager, saga.id))
-            after = await manager.record(saga.id)
-        assert process.is_alive
-    assert after.history == ended.history
-    assert wires.broker.published["a"] == 1  # beside the other engine's
-    assert len(books.runs("a")) == 2
-    assert set(books.effects().values()) == {1}
-
-
 def _seconds_since(instant: float) -> float:
     return asyncio.get_running_loop().time() - instant
 

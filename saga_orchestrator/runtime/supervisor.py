@@ -96,11 +96,3 @@ class Supervisor:
                 self._clock.monotonic(),
             )
             _log.exception("loop failed", loop=name)
-
-
-class _Closing(Exception):
-    """Ends the task group."""
-
-
-async def _wrap(work: Awaitable[None]) -> None:
-    await work

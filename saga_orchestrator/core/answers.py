@@ -19,7 +19,7 @@ from saga_orchestrator.core.fence import unit_interval
 from saga_orchestrator.core.forward import advance, give_up_action
 from saga_orchestrator.core.payload import Json
 from saga_orchestrator.core.retry import DELAY_MAX
-from saga_orchestrator.core.saga import heard_bit
+from saga_orchestrator.core.saga import StepStatus, heard_bit
 from saga_orchestrator.core.states import (
     Direction,
     Outcome,
@@ -82,7 +82,9 @@ def decide_postponement(draft: Draft, number: int, event: StepPostponed) -> None
     )
     if _may_send(draft, status.direction):
         delay = min(max(event.delay, dt.timedelta(0)), DELAY_MAX)
-        draft.change(number, phase=Phase.WAITING, due_at=draft.now + delay)
+        due_at = draft.now + delay
+        outcome = _left_open(status)
+        draft.change(number, phase=Phase.WAITING, outcome=outcome, due_at=due_at)
         return
     name = draft.plan.steps[number].name
     reason = f"step {name}: put off: {event.reason or 'no reason given'}"[:500]
@@ -254,6 +256,19 @@ def _go_on(draft: Draft, number: int) -> None:
         advance(draft, draft.plan.dependents[number])
     else:
         unwind(draft)
+
+
+def _left_open(status: StepStatus) -> Outcome:
+    """Return the outcome after "not now": what was put off may have begun.
+
+    So it also opens again what an earlier attempt had refused; only *unknown* stays.
+    """
+    forward = status.direction is Direction.ACTION
+    return (
+        Outcome.NONE
+        if forward and status.outcome is Outcome.REFUSED
+        else status.outcome
+    )
 
 
 def _may_send(draft: Draft, direction: Direction) -> bool:

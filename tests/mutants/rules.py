@@ -141,6 +141,10 @@ RULES = (
         ),
     ),
     Mutant(
+        "what was put off stays refused",
+        replacing((answers, "_left_open", lambda status: status.outcome)),
+    ),
+    Mutant(
         "actions are retried after the abort",
         replacing(
             (answers, "_may_send", lambda *_: True),

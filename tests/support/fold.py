@@ -150,6 +150,8 @@ class Fold:
         wanted = "started" if forward else "compensating"
         if self.saga == wanted and not self.halting:
             step.phase = "waiting"
+            if forward and step.outcome == "refused":
+                step.outcome = "none"  # what was put off may have begun
             return
         if forward:
             step.outcome = "unknown"

@@ -189,6 +189,27 @@ def test_step_that_was_put_off_settles_as_unknown() -> None:
     assert run.sent == ["undo.right#2"]
 
 
+@pytest.mark.parametrize("leave", ["abort", "limit"])
+def test_put_off_after_a_refusal_is_unknown(leave: str) -> None:
+    """``RetryLater`` opens again what an earlier attempt had refused.
+
+    Another copy of the command may have had its effect before its process died.
+    """
+    run = _fan()
+    run.refuse("right", retryable=True)
+    run.retry_now("right")
+    run.postpone("right", 3600)
+    if leave == "abort":
+        run.refuse("left")
+    else:
+        run.succeed("left")
+        run.wait(3600)
+        run.postpone("right", 48 * 3600)
+        run.wait(24 * 3600)
+    assert run.status("right").outcome is Outcome.UNKNOWN
+    assert run.sent == ["undo.right#3" if leave == "abort" else "undo.right#4"]
+
+
 def test_step_put_off_after_the_abort() -> None:
     """``RetryLater`` after the abort is no retry: the step failed, unknown."""
     run = _fan()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
@@ -112,6 +113,9 @@ def play_many(seeds: range, store: str) -> Iterator[Tally]:
 def _begin(stores: Queue[str]) -> None:
     """Prepare a process: its store, and no log lines, for faults are the point."""
     _stores.append(stores.get())
+    # A seed makes and drops much and keeps little: a tenth of the time is saved.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
     structlog.configure(
         wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL),
         cache_logger_on_first_use=True,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from saga_orchestrator.core.decide import decide
@@ -308,6 +309,7 @@ def _needs(definition: SagaDefinition) -> dict[str, tuple[set[str], set[str]]]:
         before = {steps[number - 1].name} if number else set()
         direct[step.name] = set(step.depends_on) if is_dag else before
 
+    @cache
     def ancestors(name: str) -> set[str]:
         return direct[name].union(*(ancestors(need) for need in direct[name]))
 

@@ -21,8 +21,8 @@ from saga_orchestrator.core.decision import (
 )
 from saga_orchestrator.core.events import (
     Event,
-    ResidualDismissRequested,
-    ResidualUndoRequested,
+    Requested,
+    ResidualRequested,
     SagaStarted,
 )
 from saga_orchestrator.core.ids import SagaId
@@ -64,8 +64,16 @@ def saga_ids(events: Iterable[Event]) -> list[SagaId]:
 
 def residual_ids(events: Iterable[Event]) -> list[SagaId]:
     """Return the sagas whose residuals ``decide`` needs, as ``SagaData.residuals``."""
-    kinds = (ResidualUndoRequested, ResidualDismissRequested)
-    return sorted({event.saga_id for event in events if isinstance(event, kinds)})
+    return sorted({e.saga_id for e in events if isinstance(e, ResidualRequested)})
+
+
+def request_ids(events: Iterable[Event]) -> list[SagaId]:
+    """Return the sagas of whom a person asks something.
+
+    ``decide`` needs the ``request_id`` of their ``REQUEST_KINDS`` entries, as
+    ``SagaData.requests``.
+    """
+    return sorted({e.saga_id for e in events if isinstance(e, Requested)})
 
 
 def start_keys(events: Iterable[Event]) -> list[tuple[str, str]]:

@@ -24,7 +24,8 @@ residual: undo, or   settled, state  settled             settled         settled
 dismiss              unchanged
 ===================  ==============  ==================  ==============  =========
 
-Anything else is ignored and counted. "Ended" is completed or compensated.
+A person's request that was applied before, by its id, changes nothing and is not
+refused. Anything else is ignored and counted. "Ended" is completed or compensated.
 Answers of a generation that was never sent are ignored whatever they say.
 """
 
@@ -169,6 +170,8 @@ def _decide_answer(draft: Draft, event: Answered) -> None:
 
 
 def _decide_request(saga: Saga, draft: Draft, event: Requested) -> Decision:
+    if event.request_id and event.request_id in saga.data.requests:
+        return Decision(saga)  # its first commit went through, unheard
     started: Decision | None = None
     try:
         match event:
@@ -189,6 +192,7 @@ def _decide_request(saga: Saga, draft: Draft, event: Requested) -> Decision:
     except Refusal as refusal:
         error = TransitionRefused(saga.id, saga.state, str(refusal))
         return Decision(saga, refusal=error)
+    draft.sign(event.request_id)
     return replace(draft.finish(), started=started)
 
 

@@ -42,6 +42,19 @@ class HistoryKind(StrEnum):
     RESIDUAL_DISMISSED = "residual_dismissed"
 
 
+REQUEST_KINDS = frozenset(
+    {
+        HistoryKind.COMPENSATE_REQUESTED,
+        HistoryKind.RETRY_REQUESTED,
+        HistoryKind.STEP_RESOLVED,
+        HistoryKind.WAIT_GIVEN_UP,
+        HistoryKind.RESIDUAL_UNDO_REQUESTED,
+        HistoryKind.RESIDUAL_DISMISSED,
+    }
+)
+"""What people asked; the ``data`` of such an entry may have a ``request_id``."""
+
+
 @dataclass(frozen=True, slots=True)
 class Dispatch:
     """A command to send: its fence, not its body.

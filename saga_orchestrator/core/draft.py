@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from saga_orchestrator.core.decision import (
+    REQUEST_KINDS,
     Decision,
     Dispatch,
     HistoryEntry,
@@ -90,6 +91,16 @@ class Draft:
             entry.generation = status.generation
             entry.attempt = status.attempt
         self.history.append(entry)
+
+    def sign(self, request_id: str) -> None:
+        """Note which request of a person this is, in the entry that tells of it."""
+        if not request_id or not self.history:
+            return
+        entry = self.history[0]
+        assert entry.kind in REQUEST_KINDS, entry
+        entry.data["request_id"] = request_id
+        requests = self.data.requests | {request_id}
+        self.data = replace(self.data, requests=requests)
 
     @property
     def revision(self) -> int:

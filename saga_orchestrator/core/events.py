@@ -132,9 +132,18 @@ class ResendRequested:
 
 @dataclass(frozen=True, slots=True)
 class _Requested:
+    """A person asks.
+
+    Attributes:
+        request_id: unique, made by whoever asks. Where the answer to a commit was
+            lost, the event is decided again, and knows by it what it did itself;
+            empty: nobody decides it again.
+    """
+
     saga_id: SagaId
     principal: str
     reason: str
+    request_id: str = field(default="", kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

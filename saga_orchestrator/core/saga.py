@@ -90,11 +90,14 @@ class SagaData:
         outputs: outputs of steps that succeeded, by name.
         residuals: all of them by number, settled ones too; loaded only for what
             a person asks of one.
+        requests: ids of the requests of people that were applied; loaded only for
+            what a person asks.
     """
 
     context: Mapping[str, Json] = field(default_factory=dict)
     outputs: Mapping[str, Json] = field(default_factory=dict)
     residuals: Mapping[int, Residual] = field(default_factory=dict)
+    requests: frozenset[str] = frozenset()
 
 
 NO_DATA = SagaData()

@@ -23,3 +23,7 @@ class Backoff:
         pause = self._seconds * (0.5 + self._rng.random() / 2)
         self._seconds = min(self._seconds * 2, LAST_SECONDS)
         return pause
+
+    def reset(self) -> None:
+        """Begin anew: the server answered."""
+        self._seconds = FIRST_SECONDS

@@ -16,6 +16,7 @@ from saga_orchestrator.ports.broker import Broker
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import LEASE, SagaFilter, Store
 from saga_orchestrator.runtime.intake import Intake
+from saga_orchestrator.runtime.outage import Outage
 from saga_orchestrator.runtime.parking import Parking
 from saga_orchestrator.runtime.pipeline import CommitPipeline
 from saga_orchestrator.runtime.publisher import Offer, Publisher
@@ -52,8 +53,9 @@ class Client:
         self.store = store
         self.clock = clock
         self.supervisor = Supervisor(clock)
-        self.pipeline = CommitPipeline(store, clock, rng, lease=lease)
-        self.waiters = Waiters(store, clock)
+        self.outage = Outage()
+        self.pipeline = CommitPipeline(store, clock, rng, self.outage, lease=lease)
+        self.waiters = Waiters(store, clock, rng)
         self.pipeline.listen(self.waiters.notice)
 
     async def open(self) -> None:
@@ -72,7 +74,7 @@ class Client:
 
     def problems(self) -> list[str]:
         """Name what is wrong now."""
-        return [*self.pipeline.problems(), *self.supervisor.problems()]
+        return [*self.outage.problems(), *self.supervisor.problems()]
 
 
 class Engine(Client):
@@ -93,10 +95,15 @@ class Engine(Client):
         self.broker = broker
         self._routes = Routes(broker)
         parking = Parking(broker, topology.dead, clock, rng)
-        sink = LocalSink(self.pipeline, store, self._routes, clock, rng)
-        self._publisher = Publisher(store, broker, self.pipeline, clock, self._routes)
-        self._relay = OutboxRelay(store, self._publisher, clock)
-        self._timers = Timers(store, self.pipeline, clock)
+        away = self.outage
+        sink = LocalSink(
+            self.pipeline, store, self._routes, clock, rng=rng, outage=away
+        )
+        self._publisher = Publisher(
+            store, broker, self.pipeline, clock, self._routes, outage=away
+        )
+        self._relay = OutboxRelay(store, self._publisher, clock, rng, away)
+        self._timers = Timers(store, self.pipeline, clock, rng, away)
         self._intake = Intake(
             broker=broker,
             store=store,

@@ -52,8 +52,8 @@ class Operator:
     StoreUnavailableError: the store stayed away.
 
     Whatever is raised, nothing has changed; but for the last, where it may have.
-    A request whose commit lost its answer is judged again, and may then be refused
-    for what it did itself: the history tells.
+    A request whose commit lost its answer is judged again, knows itself by its
+    id in the history, and answers as the first time.
     """
 
     def __init__(self, store: Store, commits: Commits, new_id: NewId) -> None:
@@ -83,7 +83,9 @@ class Operator:
         checked = _checked(saga_id, principal, reason)
         version = (await self._load(checked[0])).version
         return await self._submit(
-            CompensateRequested(*checked, force=force, version=version)
+            CompensateRequested(
+                *checked, force=force, version=version, request_id=self._new_id()
+            )
         )
 
     async def retry(
@@ -96,7 +98,9 @@ class Operator:
         """
         checked = _checked(saga_id, principal, reason)
         version = (await self._load(checked[0])).version
-        return await self._submit(RetryRequested(*checked, version))
+        return await self._submit(
+            RetryRequested(*checked, version, request_id=self._new_id())
+        )
 
     async def resolve(
         self,
@@ -129,6 +133,7 @@ class Operator:
             direction or saga.direction,
             _generation(saga, step),
             output,
+            request_id=self._new_id(),
         )
         return await self._submit(event)
 
@@ -142,7 +147,9 @@ class Operator:
         """
         checked = _checked(saga_id, principal, reason)
         generation = _generation(await self._load(checked[0]), step)
-        return await self._submit(GiveUpRequested(*checked, step, generation))
+        return await self._submit(
+            GiveUpRequested(*checked, step, generation, request_id=self._new_id())
+        )
 
     async def residuals(
         self, limit: int = 100, *, after: Residual | None = None
@@ -172,7 +179,10 @@ class Operator:
         loaded = await self._store.load_step(checked[0], residual.fence.step)
         if loaded is None:
             raise SagaNotFoundError(saga_id)
-        event = ResidualUndoRequested(*checked, number, self._new_id(), loaded[1])
+        undo_id = self._new_id()
+        event = ResidualUndoRequested(
+            *checked, number, undo_id, loaded[1], request_id=undo_id
+        )
         await self._submit(event)
         return await self._load(event.undo_id)
 
@@ -181,7 +191,9 @@ class Operator:
     ) -> Saga:
         """Settle a residual that needs no undo."""
         checked = _checked(saga_id, principal, reason)
-        return await self._submit(ResidualDismissRequested(*checked, number))
+        return await self._submit(
+            ResidualDismissRequested(*checked, number, request_id=self._new_id())
+        )
 
     async def _residual(self, saga_id: SagaId, number: int) -> Residual:
         record = await self._record(saga_id)

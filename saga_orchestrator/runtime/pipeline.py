@@ -27,6 +27,7 @@ from saga_orchestrator.errors import ConcurrencyError, StoreError, StoreUnavaila
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import LEASE, Store
 from saga_orchestrator.runtime.backoff import Backoff
+from saga_orchestrator.runtime.outage import Outage
 
 EVENTS_MAX = 256
 SETTLED_MAX = 4096
@@ -61,12 +62,14 @@ class CommitPipeline:
         store: Store,
         clock: Clock,
         rng: random.Random,
+        outage: Outage,
         *,
         lease: dt.timedelta = LEASE,
     ) -> None:
         self._store = store
         self._clock = clock
         self._rng = rng
+        self._outage = outage
         self._lease = lease
         self._queue: deque[_Waiting] = deque()
         self._locked: list[_Waiting] = []
@@ -77,7 +80,6 @@ class CommitPipeline:
         self._idle.set()
         self._listeners: list[Callable[[Sequence[Decision]], None]] = []
         self._backoff = Backoff(rng)
-        self._problem = ""
         self._in_hand: list[_Waiting] = []
         self._is_closed = False
 
@@ -114,10 +116,6 @@ class CommitPipeline:
         self._settled.extend(fences)
         self._idle.clear()
         self._arrived.set()
-
-    def problems(self) -> list[str]:
-        """Say that the store is away."""
-        return [f"store: {self._problem}"] if self._problem else []
 
     async def drained(self) -> None:
         """Wait until nothing is queued and no commit runs."""
@@ -204,8 +202,8 @@ class CommitPipeline:
         except Exception as error:  # noqa: BLE001 - a defect, kept to its event
             await self._isolate(batch, settled, error)
         else:
-            self._problem = ""
-            self._backoff = Backoff(self._rng)
+            self._outage.ends("pipeline")
+            self._backoff.reset()
             self._announce(batch, decisions)
 
     async def _transact(
@@ -222,9 +220,7 @@ class CommitPipeline:
         self, batch: list[_Waiting], settled: list[Fence], error: StoreError
     ) -> None:
         """The store is away: keep everything in order, and wait a little."""
-        if not self._problem:
-            _log.warning("store is away", error=str(error))
-        self._problem = str(error)
+        self._outage.begins("pipeline", error)
         self._queue.extendleft(reversed(batch))
         self._settled.extendleft(reversed(settled))
         now = self._clock.monotonic()

@@ -26,6 +26,7 @@ from saga_orchestrator.errors import StoreError
 from saga_orchestrator.ports.broker import Broker, OutgoingMessage, Receipt
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import LEASE, Store
+from saga_orchestrator.runtime.outage import Outage
 from saga_orchestrator.runtime.pipeline import CommitPipeline
 from saga_orchestrator.runtime.routes import Routes
 from saga_orchestrator.wire.envelope import COMMANDS, MESSAGE_BYTES_MAX
@@ -68,12 +69,15 @@ class Publisher:
         pipeline: CommitPipeline,
         clock: Clock,
         routes: Routes,
+        *,
+        outage: Outage,
     ) -> None:
         self._store = store
         self._broker = broker
         self._pipeline = pipeline
         self._clock = clock
         self._routes = routes
+        self._outage = outage
         self._gathered: deque[Offer] = deque()
         self._arrived = asyncio.Event()
         self._in_hand: dict[Fence, float] = {}
@@ -138,7 +142,10 @@ class Publisher:
                 try:
                     await self._store.extend(batch, LEASE)
                 except StoreError as error:
-                    _log.warning("claims not kept", count=len(batch), error=str(error))
+                    self._outage.begins("claims", error)
+                    break
+            else:
+                self._outage.ends("claims")
 
     async def _publish(self, batch: list[Offer]) -> None:
         """Publish a batch; where it cannot be loaded, find out which it is."""

@@ -23,6 +23,7 @@ from saga_orchestrator.ports.broker import Broker, OutgoingMessage, Receipt
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import Store
 from saga_orchestrator.runtime.backoff import Backoff
+from saga_orchestrator.runtime.outage import Outage
 from saga_orchestrator.runtime.pipeline import CommitPipeline
 from saga_orchestrator.runtime.routes import Routes
 from saga_orchestrator.wire.envelope import REPLIES
@@ -82,13 +83,16 @@ class LocalSink:
         store: Store,
         routes: Routes,
         clock: Clock,
+        *,
         rng: random.Random,
+        outage: Outage,
     ) -> None:
         self._pipeline = pipeline
         self._store = store
         self._routes = routes
         self._clock = clock
         self._rng = rng
+        self._outage = outage
 
     async def answer(self, reply: Reply) -> None:
         """Commit the answer, however long the store is away."""
@@ -100,12 +104,15 @@ class LocalSink:
         backoff = Backoff(self._rng)
         while True:
             try:
-                return (await self._store.load_dispatches([fence]))[0] is not None
+                found = await self._store.load_dispatches([fence])
             except StoreDataError:
                 raise  # it cannot be read, now or later: the command is set aside
             except StoreError as error:
-                _log.warning("store is away", error=str(error))
+                self._outage.begins("receiver", error)
                 await self._clock.sleep(backoff.next())
+            else:
+                self._outage.ends("receiver")
+                return found[0] is not None
 
 
 class RemoteSink:

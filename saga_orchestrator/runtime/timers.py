@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import random
 from collections.abc import Sequence
-
-import structlog
 
 from saga_orchestrator.core.decision import Decision
 from saga_orchestrator.core.events import TimeCame
@@ -19,22 +18,31 @@ from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.errors import StoreError
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import Store
+from saga_orchestrator.runtime.backoff import Backoff
+from saga_orchestrator.runtime.outage import Outage
 from saga_orchestrator.runtime.pipeline import CommitPipeline
 
 SAGAS_MAX = 256
 POLL_SECONDS = 0.5
 SHORTEST_SECONDS = 0.002
 
-_log = structlog.get_logger("saga.timers")
-
 
 class Timers:
     """Feeds ``TimeCame`` for every saga that is due."""
 
-    def __init__(self, store: Store, pipeline: CommitPipeline, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Store,
+        pipeline: CommitPipeline,
+        clock: Clock,
+        rng: random.Random,
+        outage: Outage,
+    ) -> None:
         self._store = store
         self._pipeline = pipeline
         self._clock = clock
+        self._outage = outage
+        self._backoff = Backoff(rng)
         self._earlier = asyncio.Event()
         self._next: dt.datetime | None = None
 
@@ -52,17 +60,25 @@ class Timers:
         """Fire for ever."""
         while True:
             try:
-                ids = await self._store.due(SAGAS_MAX)
-                if ids:
-                    await self._fire(ids)
-                    continue
-                self._next = await self._store.next_due()
-                now = await self._store.now()
+                ids, now = await self._look()
             except StoreError as error:
-                _log.warning("store is away", error=str(error))
-                await self._clock.sleep(POLL_SECONDS)
+                self._outage.begins("timers", error)
+                await self._clock.sleep(self._backoff.next())
                 continue
-            await self._pause(now)
+            self._outage.ends("timers")
+            self._backoff.reset()
+            if now is None:
+                await self._fire(ids)
+            else:
+                await self._pause(now)
+
+    async def _look(self) -> tuple[list[SagaId], dt.datetime | None]:
+        """Ask who is due; where nobody is, who will be next, and what time it is."""
+        ids = await self._store.due(SAGAS_MAX)
+        if ids:
+            return ids, None
+        self._next = await self._store.next_due()
+        return ids, await self._store.now()
 
     async def _fire(self, ids: list[SagaId]) -> None:
         events = [self._pipeline.submit(TimeCame(saga_id)) for saga_id in ids]

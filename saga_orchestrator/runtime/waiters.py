@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Sequence
 
 from saga_orchestrator.core.decision import Decision
@@ -12,6 +13,7 @@ from saga_orchestrator.core.states import ENDED, SagaState
 from saga_orchestrator.errors import SagaNotFoundError, StoreError
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import Store
+from saga_orchestrator.runtime.backoff import Backoff
 
 POLL_FIRST_SECONDS = 0.05
 POLL_LAST_SECONDS = 1.0
@@ -22,8 +24,9 @@ RESTING = ENDED | {SagaState.FAILED}
 class Waiters:
     """Wakes the callers of ``wait`` when a commit of ours brings a saga to rest."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, rng: random.Random) -> None:
         self._store = store
+        self._rng = rng
         self._clock = clock
         self._waiting: dict[SagaId, list[asyncio.Event]] = {}
 
@@ -65,13 +68,24 @@ class Waiters:
 
     async def _poll(self, saga_id: SagaId, event: asyncio.Event) -> Saga:
         seconds = POLL_FIRST_SECONDS
+        away = Backoff(self._rng)  # there may be a thousand of us
         while True:
             event.clear()
             saga = await self._load(saga_id)
-            if saga is not None and saga.state in RESTING:
+            if saga is None:
+                await _first(event, away.next())
+                continue
+            if saga.state in RESTING:
                 return saga
-            try:
-                async with asyncio.timeout(seconds):
-                    await event.wait()
-            except TimeoutError:
+            away.reset()
+            if not await _first(event, seconds):
                 seconds = min(seconds * 2, POLL_LAST_SECONDS)
+
+
+async def _first(event: asyncio.Event, seconds: float) -> bool:
+    """Wait for the event, but no longer; tell whether it came."""
+    try:
+        async with asyncio.timeout(seconds):
+            return await event.wait()
+    except TimeoutError:
+        return False

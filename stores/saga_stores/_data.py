@@ -84,6 +84,29 @@ def with_residuals(sagas: Iterable[Saga], residuals: Iterable[Residual]) -> list
     ]
 
 
+def with_requests(
+    sagas: Iterable[Saga], rows: Iterable[tuple[SagaId, str | None]]
+) -> list[Saga]:
+    """Return the sagas, each with the requests of people that were applied to it.
+
+    Args:
+        sagas: the batch's.
+        rows: saga id and ``data`` of the entries of ``REQUEST_KINDS``.
+    """
+    known: defaultdict[SagaId, set[str]] = defaultdict(set)
+    for saga_id, text in rows:
+        what = f"saga {saga_id}: what a person asked of it"
+        request_id = from_json_object(text or "{}", what).get("request_id")
+        if isinstance(request_id, str):
+            known[saga_id].add(request_id)
+    return [
+        replace(saga, data=replace(saga.data, requests=frozenset(known[saga.id])))
+        if saga.id in known
+        else saga
+        for saga in sagas
+    ]
+
+
 def context_at(saga_id: SagaId, revision: int, patches: Patches) -> dict[str, Json]:
     """Return the context at a revision.
 

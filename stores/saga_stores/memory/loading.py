@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from saga_orchestrator.core.batch import residual_ids, saga_ids, start_keys
+from saga_orchestrator.core.batch import (
+    request_ids,
+    residual_ids,
+    saga_ids,
+    start_keys,
+)
+from saga_orchestrator.core.decision import REQUEST_KINDS
 from saga_orchestrator.core.events import Event
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
@@ -19,10 +25,14 @@ from saga_stores._data import (
     condition_entries,
     with_all_data,
     with_condition_data,
+    with_requests,
     with_residuals,
 )
 from saga_stores._residual_rows import residual_from
+from saga_stores._rows import HISTORY_COLUMNS
 from saga_stores.memory.tables import CODEC, Tables
+
+_KIND, _DATA = HISTORY_COLUMNS.index("kind"), HISTORY_COLUMNS.index("data")
 
 
 def load_batch(tables: Tables, events: Sequence[Event]) -> list[Saga]:
@@ -30,13 +40,12 @@ def load_batch(tables: Tables, events: Sequence[Event]) -> list[Saga]:
     keyed = [tables.keys.get(key) for key in start_keys(events)]
     wanted = sorted({*saga_ids(events), *(one for one in keyed if one)})
     sagas = [tables.sagas[one] for one in wanted if one in tables.sagas]
-    return with_residuals(
-        [
-            _with_condition_data(tables, saga) if saga.plan.has_conditions else saga
-            for saga in sagas
-        ],
-        residuals_of(tables, residual_ids(events)),
-    )
+    sagas = [
+        _with_condition_data(tables, saga) if saga.plan.has_conditions else saga
+        for saga in sagas
+    ]
+    sagas = with_residuals(sagas, residuals_of(tables, residual_ids(events)))
+    return with_requests(sagas, _requests_of(tables, request_ids(events)))
 
 
 def load_dispatch(tables: Tables, fence: Fence) -> tuple[Saga, SagaData] | None:
@@ -86,6 +95,15 @@ def residuals_of(tables: Tables, saga_ids: Iterable[SagaId]) -> Iterator[Residua
     for saga_id in saga_ids:
         for row in tables.residuals.get(saga_id, {}).values():
             yield residual_from(CODEC, row)
+
+
+def _requests_of(
+    tables: Tables, saga_ids: Iterable[SagaId]
+) -> Iterator[tuple[SagaId, str | None]]:
+    for saga_id in saga_ids:
+        for row in tables.history.get(saga_id, ()):
+            if row[_KIND] in REQUEST_KINDS:
+                yield saga_id, row[_DATA]
 
 
 def _command_data(tables: Tables, saga: Saga, number: int) -> SagaData:

@@ -243,6 +243,13 @@ FROM saga_residuals
 WHERE saga_id = ANY ($1::text[])
 ORDER BY saga_id, number
 
+-- name: requests
+-- What people asked of sagas. A saga's entries are one range of the primary key.
+-- $1 sagas, $2 kinds of entries
+SELECT saga_id, data
+FROM saga_history
+WHERE saga_id = ANY ($1::text[]) AND kind = ANY ($2::text[])
+
 -- name: open_residuals
 -- $1 limit; $2 saga id and $3 number that the page before ended with
 SELECT saga_id, number, at, step, direction, generation, output,

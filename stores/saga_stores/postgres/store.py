@@ -11,7 +11,6 @@ import asyncpg  # type: ignore[import-untyped]  # it ships no types
 
 from saga_orchestrator.core.batch import (
     decide_batch,
-    residual_ids,
     saga_ids,
     start_keys,
 )
@@ -50,7 +49,7 @@ from saga_stores.postgres.reading import (
 from saga_stores.postgres.transaction import (
     lock_sagas,
     outbox_keys,
-    with_asked_residuals,
+    with_asked,
     with_conditions,
     write_batch,
 )
@@ -112,7 +111,7 @@ class PostgresSagaStore(Store):
             )
             now = self._given_time() or read_at
             sagas = await with_conditions(connection, locked)
-            sagas = await with_asked_residuals(connection, sagas, residual_ids(events))
+            sagas = await with_asked(connection, sagas, events)
             batch = decide_batch(events, sagas, now)
             writes = writes_of(batch, now, lease, CODEC, stored=_NO_PLANS)
             await write_batch(connection, writes, settled)

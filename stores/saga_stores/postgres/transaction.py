@@ -13,10 +13,18 @@ from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]  # it ships no types
 
+from saga_orchestrator.core.batch import request_ids, residual_ids
+from saga_orchestrator.core.decision import REQUEST_KINDS
+from saga_orchestrator.core.events import Event
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.saga import Saga
-from saga_stores._data import condition_entries, with_condition_data, with_residuals
+from saga_stores._data import (
+    condition_entries,
+    with_condition_data,
+    with_requests,
+    with_residuals,
+)
 from saga_stores._plans import PlanCache
 from saga_stores._residual_rows import NEW_RESIDUAL_COLUMNS, SETTLEMENT_COLUMNS
 from saga_stores._rows import (
@@ -78,13 +86,19 @@ async def with_conditions(
     ]
 
 
-async def with_asked_residuals(
-    connection: asyncpg.Connection, sagas: list[Saga], asked: Sequence[SagaId]
+async def with_asked(
+    connection: asyncpg.Connection, sagas: list[Saga], events: Sequence[Event]
 ) -> list[Saga]:
-    """Give the sagas of whose residuals a person asks something all of theirs."""
+    """Give the sagas of whom a person asks something what they were asked before."""
+    asked = request_ids(events)
     if not asked:
         return sagas
-    return with_residuals(sagas, await read_residuals(connection, asked))
+    rows = await connection.fetch(SQL["requests"], asked, list(REQUEST_KINDS))
+    sagas = with_requests(sagas, map(tuple, rows))
+    of_residuals = residual_ids(events)
+    if not of_residuals:
+        return sagas
+    return with_residuals(sagas, await read_residuals(connection, of_residuals))
 
 
 async def write_batch(

@@ -61,6 +61,13 @@ FROM saga_residuals
 WHERE saga_id IN (SELECT value FROM json_each(?))
 ORDER BY saga_id, number;
 
+-- name: load_requests
+-- What people asked of sagas. A saga's entries are one range of the primary key.
+SELECT saga_id, data
+FROM saga_history
+WHERE saga_id IN (SELECT value FROM json_each(?))
+  AND kind IN (SELECT value FROM json_each(?));
+
 -- name: open_residuals
 -- Behind the (saga id, number) that the page before ended with.
 SELECT saga_id, number, at, step, direction, generation, output,

@@ -8,22 +8,28 @@ from collections.abc import Sequence
 
 from saga_orchestrator.core.batch import (
     decide_batch,
+    request_ids,
     residual_ids,
     saga_ids,
     start_keys,
 )
-from saga_orchestrator.core.decision import Decision
+from saga_orchestrator.core.decision import REQUEST_KINDS, Decision
 from saga_orchestrator.core.events import Event
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.saga import Saga
 from saga_orchestrator.errors import SagaNotFoundError
 from saga_orchestrator.ports.clock import Clock
-from saga_stores._data import condition_entries, with_condition_data, with_residuals
+from saga_stores._data import (
+    condition_entries,
+    with_condition_data,
+    with_requests,
+    with_residuals,
+)
 from saga_stores._deletion import require_deletable
 from saga_stores._rows import outbox_key
 from saga_stores._writes import Writes, writes_of
-from saga_stores.sqlite.connection import CODEC, QUERIES, writing
+from saga_stores.sqlite.connection import CODEC, QUERIES, as_list, writing
 from saga_stores.sqlite.loading import (
     Caches,
     load_entries,
@@ -82,10 +88,21 @@ def _load(
     if keyed:
         sagas += sagas_of(connection, caches, keyed)
     sagas = _with_conditions(connection, sagas)
-    asked = residual_ids(events)
+    return _with_asked(connection, sagas, events)
+
+
+def _with_asked(
+    connection: sqlite3.Connection, sagas: list[Saga], events: Sequence[Event]
+) -> list[Saga]:
+    """Give the sagas of whom a person asks something what they were asked before."""
+    asked = request_ids(events)
     if not asked:
         return sagas
-    return with_residuals(sagas, load_residuals(connection, asked))
+    found = connection.execute(
+        QUERIES["load_requests"], (*as_list(asked), *as_list(REQUEST_KINDS))
+    )
+    sagas = with_requests(sagas, found)
+    return with_residuals(sagas, load_residuals(connection, residual_ids(events)))
 
 
 def _with_conditions(connection: sqlite3.Connection, sagas: list[Saga]) -> list[Saga]:

@@ -201,6 +201,19 @@ def test_requests_twice() -> None:
         assert (decision.saga, decision.changed) == (saga, False)
 
 
+@pytest.mark.parametrize("kind", [RetryRequested, CompensateRequested])
+def test_a_request_that_was_applied_is_not_refused(kind: Any) -> None:
+    """Whatever became of the saga since: its id says that it was done."""
+    run = at.parked()
+    event = kind(SAGA_ID, "ann", "asked", request_id="r-1")
+    assert run.apply(event).history[0].data["request_id"] == "r-1"
+    before = run.saga
+    again = run.apply(event)
+    assert (again.refusal, again.changed, run.saga) == (None, False, before)
+    other = run.apply(RetryRequested(SAGA_ID, "ann", "asked", request_id="r-2"))
+    assert other.refusal is not None
+
+
 def test_give_up_meets_only_the_dispatch_it_was_asked_for() -> None:
     """A commit may run twice: the second run must not give up the undo as well."""
     run = at.retried()

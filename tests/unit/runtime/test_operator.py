@@ -32,9 +32,10 @@ NOBODY = "01JGFJJZ00000000000000000A"
 
 
 async def last(manager, saga_id, kind):
-    """Return what the last history entry of a kind tells."""
+    """Return what the last history entry of a kind tells, but for the request's id."""
     entries = (await manager.record(saga_id)).history
-    return [entry for entry in entries if entry.kind is kind][-1].data
+    told = [entry for entry in entries if entry.kind is kind][-1].data
+    return {name: value for name, value in told.items() if name != "request_id"}
 
 
 async def parked(manager, service, step="b"):
@@ -207,21 +208,43 @@ async def test_a_lost_commit_starts_one_undo_only():
     async with open_manager(service.handlers, store=store) as manager:
         saga = await late(manager, service)
         (residual,) = await manager.residuals()
-        transact = store.inner.transact
-        lost = []
-
-        async def lose_one(events, **options):
-            decisions = await transact(events, **options)
-            if not lost and any(decision.started for decision in decisions):
-                lost.append(events)
-                raise StoreUnavailableError("the connection broke")
-            return decisions
-
-        store.inner.transact = lose_one
+        lost = _lose_answer(store, lambda all_: any(one.started for one in all_))
         undo = await manager.undo_residual(saga.id, residual.number, **WHO)
         assert lost
         assert (await manager.wait(undo.id)).is_compensated
         assert service.runs.count("undo_a") == 1 + 1
+
+
+@virtual
+@pytest.mark.parametrize("ask", ["compensate", "retry", "resolve"])
+async def test_a_request_whose_commit_was_not_answered_is_not_refused(ask):
+    """It is decided again, and answers as if it had been heard the first time."""
+    service = Service()
+    store = WatchedStore(await open_store())
+    async with open_manager(service.handlers, store=store) as manager:
+        saga = await parked(manager, service, step="a")
+        lost = _lose_answer(store, lambda decisions: decisions[0].changed)
+        await _asks(manager, saga.id, **WHO)[ask]()
+        assert lost
+        history = (await manager.record(saga.id)).history
+        asked = [entry for entry in history if entry.data.get("principal") == "ann"]
+        assert [len(entry.data["request_id"]) for entry in asked] == [26]
+
+
+def _lose_answer(store, when):
+    """Let the answer to the first such commit be lost; return what was lost."""
+    transact = store.inner.transact
+    lost = []
+
+    async def lose_one(events, **options):
+        decisions = await transact(events, **options)
+        if not lost and when(decisions):
+            lost.append(events)
+            raise StoreUnavailableError("the connection broke")
+        return decisions
+
+    store.inner.transact = lose_one
+    return lost
 
 
 def _asks(manager, saga_id, **who):

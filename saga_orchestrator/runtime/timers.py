@@ -24,6 +24,8 @@ from saga_orchestrator.runtime.pipeline import CommitPipeline
 SAGAS_MAX = 256
 POLL_SECONDS = 0.5
 SHORTEST_SECONDS = 0.002
+SET_ASIDE_SECONDS = 60.0
+"""How long a saga is passed over that could not be woken: its row is unreadable."""
 
 _log = structlog.get_logger("saga.timers")
 
@@ -37,6 +39,7 @@ class Timers:
         self._clock = clock
         self._earlier = asyncio.Event()
         self._next: dt.datetime | None = None
+        self._set_aside: dict[SagaId, float] = {}
 
     def notice(self, decisions: Sequence[Decision]) -> None:
         """Wake up sooner where a commit of ours set an earlier instant."""
@@ -52,11 +55,12 @@ class Timers:
         """Fire for ever."""
         while True:
             try:
-                ids = await self._store.due(SAGAS_MAX)
+                without = self._passed_over()
+                ids = await self._store.due(SAGAS_MAX, without=without)
                 if ids:
                     await self._fire(ids)
                     continue
-                self._next = await self._store.next_due()
+                self._next = await self._store.next_due(without=without)
                 now = await self._store.now()
             except StoreError as error:
                 _log.warning("store is away", error=str(error))
@@ -67,9 +71,18 @@ class Timers:
     async def _fire(self, ids: list[SagaId]) -> None:
         events = [self._pipeline.submit(TimeCame(saga_id)) for saga_id in ids]
         results = await asyncio.gather(*events, return_exceptions=True)
-        if any(isinstance(result, Exception) for result in results):
-            # What cannot be fired is due again at once; it must not spin.
-            await self._clock.sleep(POLL_SECONDS)
+        until = self._clock.monotonic() + SET_ASIDE_SECONDS
+        for saga_id, result in zip(ids, results, strict=True):
+            if isinstance(result, Exception):
+                # It is due again at once: it must not spin, nor hold up others.
+                self._set_aside[saga_id] = until
+
+    def _passed_over(self) -> set[SagaId]:
+        now = self._clock.monotonic()
+        self._set_aside = {
+            saga_id: until for saga_id, until in self._set_aside.items() if until > now
+        }
+        return set(self._set_aside)
 
     async def _pause(self, now: dt.datetime) -> None:
         seconds = POLL_SECONDS

@@ -10,14 +10,15 @@ import json
 import math
 import re
 
-from saga_orchestrator.core.payload import NESTING_MAX, Json, decode, encode
+from saga_orchestrator.core.payload import NESTING_MAX, VALUES_MAX, Json, decode, encode
 from saga_orchestrator.errors import PayloadError, StoreDataError
 
-_BYTES_MAX = 64 * 1024 * 1024
-"""Of one column; an entry holds several payloads of at most 1 MiB."""
-
-_LEVELS_MAX = NESTING_MAX + 2
-"""A payload stands this deep in an entry, at most: below ``output``."""
+_LIMITS = {
+    "bytes_max": 64 * 1024 * 1024,
+    "values_max": 16 * VALUES_MAX,
+    "nesting_max": NESTING_MAX + 2,
+}
+"""Of one column: an entry holds several payloads, each below a key of its own."""
 
 _ODD = re.compile(r"\\u(0000|[dD][89a-fA-F])|[0-9]{19}")
 """What a NUL, a lone surrogate or an integer beyond 64 bits would show as."""
@@ -53,7 +54,7 @@ def to_json(value: Json, what: str) -> str:
         if not text.isascii():
             text.encode()  # a lone surrogate is no text
         if _may_be_refused(text):
-            return encode(value, "value", bytes_max=_BYTES_MAX, nesting_max=_LEVELS_MAX)
+            return encode(value, "value", **_LIMITS)
     except (PayloadError, TypeError, ValueError, RecursionError) as error:
         raise StoreDataError(f"{what} cannot be stored: {error}") from error
     return text
@@ -70,7 +71,7 @@ def from_json(text: str, what: str) -> Json:
     """
     try:
         if _may_be_refused(text):
-            return decode(text, "value", bytes_max=_BYTES_MAX, nesting_max=_LEVELS_MAX)
+            return decode(text, "value", **_LIMITS)
         return _decode(text)
     except (PayloadError, TypeError, ValueError, RecursionError) as error:
         raise StoreDataError(f"{what} cannot be read: {error}") from error

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saga_orchestrator.cli.apps import Loaded, load
+from saga_orchestrator.cli.damage import examine_rows
 from saga_orchestrator.cli.examination import (
     MOVING,
     Finding,
@@ -32,6 +33,7 @@ from saga_orchestrator.cli.options import (
 from saga_orchestrator.cli.terminal import ALARM, DONE, NOT_DONE, emit, emit_json
 from saga_orchestrator.core.events import ResendRequested
 from saga_orchestrator.core.ids import SagaId
+from saga_orchestrator.errors import StoreDataError
 from saga_orchestrator.ports.clock import SystemClock
 from saga_orchestrator.ports.store import SagaFilter, Store
 
@@ -108,6 +110,8 @@ async def _all_findings(
             try:
                 async for finding in examine_store(store, clock):
                     yield finding
+                async for finding in examine_rows(store):
+                    yield finding
                 if resend:
                     yield await _resend(store)
             finally:
@@ -130,11 +134,20 @@ async def _resend(store: Store) -> Finding:
     count = 0
     before: SagaId | None = None
     while page := await store.find(SagaFilter(MOVING, before=before, limit=_PAGE)):
-        events = [ResendRequested(saga.id) for saga in page]
-        decisions = await store.transact(events, lease=dt.timedelta(0))
-        count += sum(len(decision.dispatches) for decision in decisions)
+        count += await _resend_page(store, [ResendRequested(saga.id) for saga in page])
         before = page[-1].id
     return Finding("resend", Level.WELL, f"{count} open commands will be sent again")
+
+
+async def _resend_page(store: Store, events: list[ResendRequested]) -> int:
+    """Return how many commands were asked for; a damaged saga is passed over."""
+    try:
+        decisions = await store.transact(events, lease=dt.timedelta(0))
+    except StoreDataError:
+        if len(events) == 1:
+            return 0  # it is counted among the unreadable
+        return sum([await _resend_page(store, [event]) for event in events])
+    return sum(len(decision.dispatches) for decision in decisions)
 
 
 def _in_process(what: str, url: str, flag: str) -> Finding:

@@ -17,7 +17,7 @@ from saga_orchestrator.core.decision import (
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.residual import Residual, Settlement
 from saga_orchestrator.core.saga import NO_DATA, Saga
-from saga_orchestrator.ports.store import OutboxRow, SagaRecord
+from saga_orchestrator.ports.store import OutboxRow, SagaRecord, Unreadable
 
 Document = dict[str, Any]
 
@@ -47,6 +47,17 @@ def saga_document(saga: Saga) -> Document:
     return document
 
 
+def unreadable_document(row: Unreadable) -> Document:
+    """Return what is known of a saga, or a residual, whose row cannot be read."""
+    if row.number:
+        return {
+            "saga_id": row.saga_id,
+            "number": row.number,
+            "unreadable": row.problem,
+        }
+    return {"id": row.saga_id, "unreadable": row.problem}
+
+
 def record_document(record: SagaRecord) -> Document:
     """Return everything that the store knows of a saga."""
     return {
@@ -61,6 +72,7 @@ def record_document(record: SagaRecord) -> Document:
             residual_document(one) for one in record.residuals if one.settled
         ],
         "outbox": [_outbox(row) for row in record.outbox],
+        "damage": list(record.damage),
     }
 
 

@@ -21,6 +21,7 @@ from saga_orchestrator.errors import (
     BrokerUnavailableError,
     ConfigurationError,
     SagaError,
+    StoreDataError,
     StoreError,
     StoreUnavailableError,
 )
@@ -161,7 +162,10 @@ async def _examine_outboxes(store: Store) -> AsyncIterator[Finding]:
     lapsed: list[OutboxRow] = []
     errors: Counter[str] = Counter()
     for saga in await store.find(SagaFilter(MOVING, limit=OUTBOXES_MAX)):
-        record = await store.record(saga.id)
+        try:
+            record = await store.record(saga.id)
+        except StoreDataError:
+            continue
         if record is None:  # deleted meanwhile
             continue
         lapsed.extend(untaken(record, await store.now()))
@@ -171,7 +175,7 @@ async def _examine_outboxes(store: Store) -> AsyncIterator[Finding]:
         yield Finding(
             "outbox",
             Level.WRONG,
-            f"{_counted(len(lapsed), 'command')} not sent, the oldest since "
+            f"{counted(len(lapsed), 'command')} not sent, the oldest since "
             f"{since:%Y-%m-%d %H:%M:%S} UTC: no engine has taken it",
             "start `saga serve` or `saga dev` on this store",
         )
@@ -181,7 +185,7 @@ async def _examine_outboxes(store: Store) -> AsyncIterator[Finding]:
 
 
 def _undeliverable(error: str, count: int) -> Finding:
-    text = f"{_counted(count, 'command')} not sent: {error}"
+    text = f"{counted(count, 'command')} not sent: {error}"
     _, separator, name = error.partition("no service handles ")
     fix = f"run a worker for {name}" if separator else "look at the engine's log"
     return Finding("outbox", Level.WRONG, text, fix)
@@ -201,7 +205,7 @@ async def _examine_queue(broker: Broker, queue: str, fix: str) -> Finding:
     stats = await broker.stats(queue)
     if stats is None:
         return Finding(about, Level.WRONG, "does not exist", fix)
-    text = f"{stats.ready} ready, {_counted(stats.consumers, 'consumer')}"
+    text = f"{stats.ready} ready, {counted(stats.consumers, 'consumer')}"
     if not stats.consumers:
         return Finding(about, Level.WRONG, text, fix)
     return Finding(about, Level.WELL, text)
@@ -216,7 +220,7 @@ async def _examine_dead_letters(broker: Broker, queue: str) -> Finding:
         return Finding(
             about,
             Level.WRONG,
-            _counted(stats.ready, "dead letter"),
+            counted(stats.ready, "dead letter"),
             "look at the header saga-reason of each; then move it back, or purge it",
         )
     return Finding(about, Level.WELL, "no dead letters")
@@ -231,5 +235,6 @@ def _queues_of(services: Sequence[Handlers], topology: Topology) -> list[str]:
     ]
 
 
-def _counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """Return how many there are, in words: ``2 rows``."""
     return f"{number} {noun}" + ("" if number == 1 else "s")

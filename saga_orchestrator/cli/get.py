@@ -18,6 +18,7 @@ from saga_orchestrator.cli.options import (
 from saga_orchestrator.cli.remarks import Remarks, not_undone
 from saga_orchestrator.cli.remedies import residual_lines, ways_on
 from saga_orchestrator.cli.terminal import (
+    ALARM,
     columns,
     emit,
     emit_json,
@@ -39,7 +40,8 @@ def get(
 ) -> None:
     """Show a saga: its state, its steps, what happened when.
 
-    With --json also its context, outputs, plan, and what was ignored.
+    What of it cannot be read, because somebody damaged it in the store, is named
+    and left out. With --json also its context, outputs, plan, and what was ignored.
 
     Example:
         saga get 01JGFJJZ00000000000000000A --store sqlite:///saga.db
@@ -66,6 +68,8 @@ def describe(record: SagaRecord, now: dt.datetime) -> Iterator[str]:
     """
     saga = record.saga
     yield from columns(list(_facts(saga)))
+    for problem in record.damage:
+        yield f"{ALARM} {one_line(problem)}"
     if saga.steps:
         yield ""
         yield from columns(

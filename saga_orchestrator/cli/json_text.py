@@ -9,9 +9,11 @@ from pathlib import Path
 import typer
 
 from saga_orchestrator.cli.terminal import one_line
-from saga_orchestrator.core.payload import Json
+from saga_orchestrator.core.payload import PAYLOAD_BYTES_MAX, Json
 
 SHOWN_CHARS_MAX = 60
+CHARS_MAX = 8 * PAYLOAD_BYTES_MAX
+"""Spaces included, which the limit of a payload does not count."""
 
 
 def parsed(text: str, option: str) -> Json:
@@ -26,9 +28,15 @@ def parsed(text: str, option: str) -> Json:
     """
     try:
         if text == "-":
-            text = sys.stdin.read()
+            text = sys.stdin.read(CHARS_MAX + 1)
         elif text.startswith("@"):
-            text = Path(text[1:]).read_text(encoding="utf-8")
+            with Path(text[1:]).open(encoding="utf-8") as file:
+                text = file.read(CHARS_MAX + 1)
+        if len(text) > CHARS_MAX:
+            raise typer.BadParameter(
+                f"{option}: is more than {CHARS_MAX} characters of JSON, which is the "
+                "limit; store it elsewhere and pass a reference"
+            )
         return json.loads(text)
     except FileNotFoundError as error:
         raise typer.BadParameter(f"{option}: there is no file {text[1:]}") from error

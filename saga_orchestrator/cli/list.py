@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saga_orchestrator.cli.documents import saga_document
+from saga_orchestrator.cli.documents import Document, saga_document, unreadable_document
 from saga_orchestrator.cli.options import (
     JsonOption,
     StoreOption,
@@ -26,7 +26,7 @@ from saga_orchestrator.cli.terminal import (
 from saga_orchestrator.core.ids import SagaId, is_saga_id
 from saga_orchestrator.core.saga import Saga
 from saga_orchestrator.core.states import SagaState
-from saga_orchestrator.ports.store import SagaFilter
+from saga_orchestrator.ports.store import Page, SagaFilter, Unreadable
 
 if TYPE_CHECKING:
     from saga_orchestrator.settings import Settings
@@ -62,6 +62,9 @@ def list_sagas(
     "!3" behind a state: three open residuals, effects that may stand outside
     the saga's account; see `saga residual list`.
 
+    One whose row in the store is damaged is listed as unreadable, with what is
+    wrong; it holds up no other.
+
     With --json one saga a line (JSON Lines), without context and outputs.
 
     Example:
@@ -76,28 +79,38 @@ def list_sagas(
         before=None if before is None else SagaId(before),
         limit=limit,
     )
-    sagas = asyncio.run(_find(settings_of(store=store), which))
+    page = asyncio.run(_page(settings_of(store=store), which))
+    found = {saga.id: saga for saga in page.items} | {
+        one.saga_id: one for one in page.unreadable
+    }
+    rows = [found[saga_id] for saga_id in sorted(found, reverse=True)]
     if as_json:
-        for saga in sagas:
-            emit_json(saga_document(saga), indent=None)
-    elif sagas:
-        emit(
-            columns(
-                [("ID", "STATE", "NAME", "KEY", "STARTED", "REASON"), *map(_row, sagas)]
-            )
-        )
+        for row in rows:
+            emit_json(_document(row), indent=None)
+    elif rows:
+        titles = ("ID", "STATE", "NAME", "KEY", "STARTED", "REASON")
+        emit(columns([titles, *map(_row, rows)]))
     else:
         note("no sagas")
-    if len(sagas) == limit:
-        note(f"there may be more: --before {sagas[-1].id}")
+    if len(rows) == limit:
+        note(f"there may be more: --before {min(found)}")
 
 
-async def _find(settings: Settings, which: SagaFilter) -> list[Saga]:
+async def _page(settings: Settings, which: SagaFilter) -> Page[Saga]:
     async with client(settings) as manager:
-        return await manager.store.find(which)
+        return await manager.store.page(which)
 
 
-def _row(saga: Saga) -> tuple[str, ...]:
+def _document(saga: Saga | Unreadable) -> Document:
+    if isinstance(saga, Unreadable):
+        return unreadable_document(saga)
+    return saga_document(saga)
+
+
+def _row(saga: Saga | Unreadable) -> tuple[str, ...]:
+    if isinstance(saga, Unreadable):
+        state = f"{ALARM} unreadable"
+        return (saga.saga_id, state, "", "", "", one_line(saga.problem))
     return (
         saga.id,
         marked(saga.state) + (f" {ALARM}{saga.residuals}" if saga.residuals else ""),

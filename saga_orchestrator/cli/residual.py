@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saga_orchestrator.cli.documents import residual_document, saga_document
+from saga_orchestrator.cli.documents import (
+    Document,
+    residual_document,
+    saga_document,
+    unreadable_document,
+)
 from saga_orchestrator.cli.json_text import shown
 from saga_orchestrator.cli.operating import (
     PrincipalOption,
@@ -25,9 +30,17 @@ from saga_orchestrator.cli.options import (
     client,
     settings_of,
 )
-from saga_orchestrator.cli.terminal import columns, emit, emit_json, note
+from saga_orchestrator.cli.terminal import (
+    ALARM,
+    columns,
+    emit,
+    emit_json,
+    note,
+    one_line,
+)
 from saga_orchestrator.core.ids import SagaId, is_saga_id
 from saga_orchestrator.core.residual import Residual
+from saga_orchestrator.ports.store import Page, Unreadable
 
 if TYPE_CHECKING:
     from saga_orchestrator.settings import Settings
@@ -74,19 +87,23 @@ def list_residuals(
         saga residual list --limit 20
     """
     cursor = None if after is None else _cursor(after)
-    residuals = asyncio.run(_open(settings_of(store=store), limit, cursor))
+    page = asyncio.run(_page(settings_of(store=store), limit, cursor))
+    found: dict[Cursor, Residual | Unreadable] = {
+        (one.fence.saga_id, one.number): one for one in page.items
+    } | {(one.saga_id, one.number): one for one in page.unreadable}
+    rows = [found[place] for place in sorted(found)]
     if as_json:
-        for residual in residuals:
-            emit_json(residual_document(residual), indent=None)
-    elif residuals:
+        for row in rows:
+            emit_json(_document(row), indent=None)
+    elif rows:
         titles = ("SAGA", "NUMBER", "STEP", "ANSWERED", "OUTPUT")
-        emit(columns([titles, *map(_row, residuals)]))
+        emit(columns([titles, *map(_row, rows)]))
         note("what settles one is told by: saga get ID")
     else:
         note("no open residuals")
-    if len(residuals) == limit:
-        last = residuals[-1]
-        note(f"there may be more: --after {last.fence.saga_id}:{last.number}")
+    if len(rows) == limit:
+        saga_id, number = max(found)
+        note(f"there may be more: --after {saga_id}:{number}")
 
 
 def undo(
@@ -151,9 +168,15 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 
 
-async def _open(settings: Settings, limit: int, after: Cursor | None) -> list[Residual]:
+async def _page(settings: Settings, limit: int, after: Cursor | None) -> Page[Residual]:
     async with client(settings) as manager:
-        return await manager.store.open_residuals(limit, after=after)
+        return await manager.store.residual_page(limit, after=after)
+
+
+def _document(residual: Residual | Unreadable) -> Document:
+    if isinstance(residual, Unreadable):
+        return unreadable_document(residual)
+    return residual_document(residual)
 
 
 def _cursor(text: str) -> Cursor:
@@ -165,7 +188,10 @@ def _cursor(text: str) -> Cursor:
     return SagaId(found[1]), int(found[2])
 
 
-def _row(residual: Residual) -> tuple[str, ...]:
+def _row(residual: Residual | Unreadable) -> tuple[str, ...]:
+    if isinstance(residual, Unreadable):
+        problem = f"{ALARM} {one_line(residual.problem)}"
+        return (residual.saga_id, str(residual.number), "", "", problem)
     return (
         residual.fence.saga_id,
         str(residual.number),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,8 +20,16 @@ Json = Any
 """None, bool, int, float, str, list and dict with str keys, nested."""
 
 PAYLOAD_BYTES_MAX = 1024 * 1024
+VALUES_MAX = 50_000
+"""Of one payload. A value costs its reader more than its bytes: half a million
+small ones in a mebibyte would hold up the event loop for a second."""
 NESTING_MAX = 64
 INTEGER_BITS_MAX = 64
+_INTEGER_END = 1 << INTEGER_BITS_MAX - 1
+
+# Strings whole, so that what stands in them is not counted; also one without an
+# end, so that none is looked at twice.
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|([,\[{])', re.DOTALL)
 
 
 def encode(
@@ -28,22 +37,26 @@ def encode(
     path: str,
     *,
     bytes_max: int = PAYLOAD_BYTES_MAX,
+    values_max: int = VALUES_MAX,
     nesting_max: int = NESTING_MAX,
 ) -> str:
     """Return the value's compact JSON text.
+
+    What is too large is given up as soon as that is known: neither time nor memory
+    grows with it.
 
     Args:
         value: what to encode.
         path: what errors call the value, as ``context``.
         bytes_max: the limit of the UTF-8 text.
+        values_max: the limit of values in it, nested ones too.
         nesting_max: the limit of lists and objects within one another.
 
     Raises:
         PayloadError: names the place in the value and the fix.
     """
-    text = json.dumps(
-        _plain(value, path, nesting_max), ensure_ascii=False, separators=(",", ":")
-    )
+    plain = _Walk(path, bytes_max, values_max).plain(value, nesting_max)
+    text = json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
     size = len(text.encode())
     if size > bytes_max:
         raise PayloadError(
@@ -59,9 +72,12 @@ def decode(
     path: str,
     *,
     bytes_max: int = PAYLOAD_BYTES_MAX,
+    values_max: int = VALUES_MAX,
     nesting_max: int = NESTING_MAX,
 ) -> Json:
     """Return the value of a JSON text, held to the same rules.
+
+    Bytes and values are counted before anything is parsed.
 
     Raises:
         PayloadError: not JSON, or JSON that another reader cannot read.
@@ -69,6 +85,8 @@ def decode(
     body = text.encode(errors="surrogatepass") if isinstance(text, str) else text
     if len(body) > bytes_max:
         raise PayloadError(path, f"is {len(body)} bytes, the limit is {bytes_max}")
+    if holds_more_values(body, values_max):
+        raise _too_many(path, values_max)
     try:
         # Strictly UTF-8: given bytes, the reader would guess other encodings.
         value = json.loads(body.decode(), parse_constant=_refuse_constant)
@@ -76,8 +94,20 @@ def decode(
         raise PayloadError(path, f"is nested deeper than {nesting_max}") from error
     except (ValueError, UnicodeDecodeError) as error:
         raise PayloadError(path, f"is not JSON: {error}") from error
-    _plain(value, path, nesting_max)
+    _Walk(path, bytes_max, values_max).plain(value, nesting_max)
     return value
+
+
+def holds_more_values(body: bytes, values_max: int) -> bool:
+    """Tell whether a JSON text holds more values than that, without parsing it."""
+    if sum(body.count(sign) for sign in (b",", b"[", b"{")) < values_max:
+        return False
+    count = 0
+    for token in _TOKEN.finditer(body):
+        count += token[1] is not None
+        if count >= values_max:
+            return True
+    return False
 
 
 def normalise(value: Json, path: str, *, bytes_max: int = PAYLOAD_BYTES_MAX) -> Json:
@@ -102,53 +132,118 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON number")
 
 
-def _plain(value: Json, path: str, levels: int) -> Json:
-    """Return the value in dicts and lists, or say what it must not hold."""
-    if isinstance(value, Mapping):
-        _check_levels(path, levels)
-        plain = {}
+class _Refused(Exception):
+    """Why a value cannot travel; ``place`` is gathered on the way out."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.place: list[str] = []
+
+
+class _Walk:
+    """Turns a value into dicts and lists, or says what it must not hold."""
+
+    def __init__(self, path: str, bytes_max: int, values_max: int) -> None:
+        self._path = path
+        self._bytes_max = bytes_max
+        self._values_max = values_max
+        self._values = 0
+        self._chars = 0
+
+    def plain(self, value: Json, levels: int) -> Json:
+        """Return the value, plain.
+
+        Raises:
+            PayloadError: names the place.
+        """
+        try:
+            return self._plain(value, levels)
+        except _Refused as refused:
+            place = "".join(reversed(refused.place))
+            raise PayloadError(f"{self._path}{place}"[:200], refused.problem) from None
+
+    def _plain(self, value: Json, levels: int) -> Json:
+        self._values += 1
+        if isinstance(value, str):
+            self._take_text(value)
+        elif isinstance(value, Mapping):
+            return self._object(value, levels)
+        elif isinstance(value, list | tuple):
+            return self._array(value, levels)
+        else:
+            _check_scalar(value)
+        return value
+
+    def _object(self, value: Mapping[Any, Json], levels: int) -> dict[str, Json]:
+        self._check(levels)
+        plain: dict[str, Json] = {}
         for key, item in value.items():
             if not isinstance(key, str):
-                raise PayloadError(path, f"has the key {key!r}; keys must be text")
-            _check_text(key, path)
-            plain[key] = _plain(item, f"{path}.{key}", levels - 1)
+                raise _Refused(f"has the key {key!r:.50}; keys must be text")
+            self._take_text(key)
+            try:
+                plain[key] = self._plain(item, levels - 1)
+            except _Refused as refused:
+                refused.place.append(f".{key:.100}")
+                raise
+            if self._values > self._values_max:
+                raise _too_many(self._path, self._values_max)
         return plain
-    if isinstance(value, list | tuple):
-        _check_levels(path, levels)
-        return [_plain(v, f"{path}[{i}]", levels - 1) for i, v in enumerate(value)]
-    _check_scalar(value, path)
-    return value
+
+    def _array(self, value: list[Json] | tuple[Json, ...], levels: int) -> list[Json]:
+        self._check(levels)
+        plain: list[Json] = []
+        for item in value:
+            try:
+                plain.append(self._plain(item, levels - 1))
+            except _Refused as refused:
+                refused.place.append(f"[{len(plain)}]")
+                raise
+            if self._values > self._values_max:
+                raise _too_many(self._path, self._values_max)
+        return plain
+
+    def _check(self, levels: int) -> None:
+        if levels < 1:
+            raise _Refused("is nested too deep; flatten it")
+
+    def _take_text(self, text: str) -> None:
+        self._chars += len(text)
+        if self._chars > self._bytes_max:
+            raise PayloadError(
+                self._path,
+                f"is more than {self._bytes_max} bytes of JSON, which is the limit; "
+                "store it elsewhere and pass a reference",
+            )
+        if "\0" in text:
+            raise _Refused("holds a NUL character; remove it")
+        if not text.isascii():
+            try:
+                text.encode()
+            except UnicodeEncodeError:
+                raise _Refused("holds a lone surrogate; remove it") from None
 
 
-def _check_levels(path: str, levels: int) -> None:
-    if levels < 1:
-        raise PayloadError(path[:200], "is nested too deep; flatten it")
+def _too_many(path: str, values_max: int) -> PayloadError:
+    return PayloadError(
+        path,
+        f"holds more than {values_max} values, which is the limit; "
+        "store them elsewhere and pass a reference",
+    )
 
 
-def _check_scalar(value: Json, path: str) -> None:
+def _check_scalar(value: Json) -> None:
     if value is None or isinstance(value, bool):
         return
-    if isinstance(value, str):
-        _check_text(value, path)
-    elif isinstance(value, int):
-        if value.bit_length() >= INTEGER_BITS_MAX:
-            raise PayloadError(path, "is an integer beyond 64 bits; pass it as text")
+    if isinstance(value, int):
+        if not -_INTEGER_END < value < _INTEGER_END:
+            raise _Refused("is an integer beyond 64 bits; pass it as text")
     elif isinstance(value, float):
         if not math.isfinite(value):
-            raise PayloadError(path, f"is {value}; JSON has no such number, use null")
+            raise _Refused(f"is {value}; JSON has no such number, use null")
     else:
-        raise PayloadError(
-            path,
+        raise _Refused(
             f"is of type {type(value).__name__}, which JSON does not have; "
-            "convert it first, as with model_dump(mode='json')",
+            "convert it first, as with model_dump(mode='json')"
         )
-
-
-def _check_text(text: str, path: str) -> None:
-    if "\0" in text:
-        raise PayloadError(path, "holds a NUL character; remove it")
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            raise PayloadError(path, "holds a lone surrogate; remove it") from error

@@ -23,6 +23,11 @@ from saga_orchestrator.core.states import Direction
 from saga_orchestrator.errors import StoreDataError
 
 PLAN_VERSION = 1
+_UNREADABLE = (
+    *(ValueError, TypeError, KeyError, AttributeError),
+    *(OverflowError, RecursionError),
+)
+"""What a text that is no plan can raise on the way to one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +100,7 @@ def plan_from_text(text: str) -> Plan:
         version = json.loads(text)["v"]
         if version == PLAN_VERSION:
             return _compiled(text)
-    except (ValueError, TypeError, KeyError) as error:
+    except _UNREADABLE as error:
         raise StoreDataError(f"a stored plan cannot be read: {error!r}") from error
     else:
         raise StoreDataError(

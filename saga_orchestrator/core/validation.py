@@ -14,13 +14,15 @@ from saga_orchestrator.core.ids import (
     STEP_NAME,
 )
 from saga_orchestrator.core.order import ancestors_of, dependencies_of, find_cycle
-from saga_orchestrator.core.payload import encode
+from saga_orchestrator.core.payload import PAYLOAD_BYTES_MAX, encode
 from saga_orchestrator.core.references import ROOTS, references_in, step_in
 from saga_orchestrator.core.retry import RetryPolicy
 from saga_orchestrator.core.step import Step, UndoFailed
 from saga_orchestrator.errors import DefinitionError, PayloadError
 
 STEPS_MAX = 2_000
+INPUTS_BYTES_MAX = 4 * PAYLOAD_BYTES_MAX
+"""Of all steps: a plan is read whole with the first of its sagas."""
 DURATION_MAX = dt.timedelta(days=3650)
 
 
@@ -44,8 +46,12 @@ def check_saga(
             f"{where}: has {len(steps)} steps, the limit is {STEPS_MAX}; "
             "split it into sagas that start one another"
         )
-    for step in steps:
-        _check_step(where, step, deadline)
+    size = sum(_check_step(where, step, deadline) for step in steps)
+    if size > INPUTS_BYTES_MAX:
+        raise DefinitionError(
+            f"{where}: the inputs and conditions of its steps are {size} characters "
+            f"of JSON, the limit is {INPUTS_BYTES_MAX}; pass references instead"
+        )
     _check_names(where, steps)
     _check_graph(where, steps)
 
@@ -62,7 +68,8 @@ def check_choice(where: str, field: str, value: str, choices: tuple[str, ...]) -
         )
 
 
-def _check_step(where: str, step: Step, deadline: dt.timedelta | None) -> None:
+def _check_step(where: str, step: Step, deadline: dt.timedelta | None) -> int:
+    """Hold a step to its rules; return the size of its JSON."""
     if not isinstance(step, Step):
         raise DefinitionError(f"{where}: steps: {step!r} is not a Step")
     where = f"{where}: step {step.name!r}"
@@ -85,8 +92,7 @@ def _check_step(where: str, step: Step, deadline: dt.timedelta | None) -> None:
     if step.limit is not None:
         _check_limit(where, step, step.limit, deadline)
     try:
-        encode(step.input, "input")
-        encode(step.when, "when")
+        return len(encode(step.input, "input")) + len(encode(step.when, "when"))
     except PayloadError as error:
         raise DefinitionError(f"{where}: {error}") from error
 

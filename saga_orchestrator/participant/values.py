@@ -9,7 +9,12 @@ from typing import Any, TypeVar
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 from pydantic_core import from_json, to_json
 
-from saga_orchestrator.core.payload import PAYLOAD_BYTES_MAX, Json, normalise
+from saga_orchestrator.core.payload import (
+    PAYLOAD_BYTES_MAX,
+    VALUES_MAX,
+    Json,
+    normalise,
+)
 
 T = TypeVar("T")
 
@@ -50,8 +55,7 @@ def dump(
     """
     try:
         fitting = adapter.validate_python(value)
-        # Pydantic writes some NaN as null, in silence.
-        _refuse_nan(adapter.dump_python(fitting, by_alias=True, warnings=False))
+        _check(adapter.dump_python(fitting, by_alias=True, warnings=False))
         plain = adapter.dump_python(
             fitting, mode="json", by_alias=True, warnings="error"
         )
@@ -76,14 +80,31 @@ def accepts_none(adapter: TypeAdapter[Any]) -> bool:
     return True
 
 
-def _refuse_nan(value: object) -> None:
-    if isinstance(value, float) and not math.isfinite(value):
-        raise ValueError(f"output: holds {value}; JSON has no such number, use null")
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, _COLLECTIONS):
-        for item in value:
-            _refuse_nan(item)
+def _check(output: object) -> None:
+    """Refuse what pydantic would write as null in silence, and what has no end.
+
+    Counted before it is written: a million values would hold up every other
+    handler of the process.
+    """
+    count = 0
+    waiting = [output]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(
+                f"output: holds {value}; JSON has no such number, use null"
+            )
+        if isinstance(value, Mapping):
+            value = value.values()
+        elif not isinstance(value, _COLLECTIONS):
+            continue
+        count += len(value)
+        if count > VALUES_MAX:
+            raise ValueError(
+                f"output: holds more than {VALUES_MAX} values, which is the limit; "
+                "store them elsewhere and return a reference"
+            )
+        waiting.extend(value)
 
 
 def _describe(error: ValidationError) -> str:

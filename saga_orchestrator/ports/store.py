@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import abc
 import datetime as dt
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Generic, TypeVar
 
 from saga_orchestrator.core.decision import (
     Decision,
@@ -43,6 +44,8 @@ from saga_orchestrator.ports.clock import Clock
 
 LEASE = dt.timedelta(seconds=5)
 """How long a new outbox row belongs to the process that wrote it."""
+
+_Item = TypeVar("_Item")
 
 IGNORED_KEPT = 20
 """Ignored answers that a saga keeps; older ones are only counted."""
@@ -92,6 +95,7 @@ class SagaRecord:
         ignored: the last answers that changed nothing, oldest first.
         residuals: effects that stood outside its account, settled ones too.
         outbox: commands not confirmed yet.
+        damage: what of it cannot be read, in words; it is left out of the others.
     """
 
     saga: Saga
@@ -99,6 +103,35 @@ class SagaRecord:
     ignored: tuple[Ignored, ...] = ()
     residuals: tuple[Residual, ...] = ()
     outbox: tuple[OutboxRow, ...] = ()
+    damage: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """A row that cannot be read: somebody damaged it, or a defect planted it.
+
+    Attributes:
+        saga_id: whose it is.
+        problem: what is wrong with it, in words.
+        number: of the residual; 0: it is the saga itself.
+    """
+
+    saga_id: SagaId
+    problem: str
+    number: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[_Item]):
+    """Rows of a list, each of them read or told to be unreadable.
+
+    Attributes:
+        items: those that can be read, in the order of the list.
+        unreadable: the others, in the same order.
+    """
+
+    items: list[_Item]
+    unreadable: list[Unreadable]
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +277,9 @@ class Store(abc.ABC):
             Per fence the snapshot and the context at the step's revision with
             the outputs of ``reads_of``; None where the dispatch is no longer
             awaited, so that nothing needs to be sent.
+
+        Raises:
+            StoreDataError: one of them cannot be read. Load them one by one.
         """
 
     @abc.abstractmethod
@@ -258,12 +294,23 @@ class Store(abc.ABC):
         """
 
     @abc.abstractmethod
-    async def due(self, limit: int) -> list[SagaId]:
-        """Return sagas whose ``wake_at`` has passed, the longest due first."""
+    async def due(
+        self, limit: int, *, without: Collection[SagaId] = ()
+    ) -> list[SagaId]:
+        """Return sagas whose ``wake_at`` has passed, the longest due first.
+
+        Args:
+            limit: ids at most.
+            without: sagas to pass over: those that could not be woken.
+        """
 
     @abc.abstractmethod
-    async def next_due(self) -> dt.datetime | None:
-        """Return the earliest ``wake_at``; None: no timer is set."""
+    async def next_due(self, *, without: Collection[SagaId] = ()) -> dt.datetime | None:
+        """Return the earliest ``wake_at``; None: no timer is set.
+
+        Args:
+            without: sagas to pass over.
+        """
 
     @abc.abstractmethod
     async def now(self) -> dt.datetime:
@@ -271,24 +318,37 @@ class Store(abc.ABC):
 
     @abc.abstractmethod
     async def load(self, saga_id: SagaId) -> Saga | None:
-        """Return a saga with its whole context and all outputs."""
+        """Return a saga with its whole context and all outputs.
+
+        Raises:
+            StoreDataError: something of it cannot be read; says what.
+        """
 
     @abc.abstractmethod
     async def record(self, saga_id: SagaId) -> SagaRecord | None:
-        """Return a saga with its history and everything else that is known."""
+        """Return a saga with its history and everything else that is known.
+
+        What cannot be read is left out, and told as ``damage``.
+
+        Raises:
+            StoreDataError: its snapshot itself, or its plan, cannot be read.
+        """
 
     @abc.abstractmethod
-    async def find(self, which: SagaFilter) -> list[Saga]:
-        """Return snapshots without data, newest first."""
+    async def page(self, which: SagaFilter) -> Page[Saga]:
+        """Return snapshots without data, newest first, and what cannot be read.
+
+        No row hides another: a page that is shorter than its limit is the last.
+        """
 
     @abc.abstractmethod
-    async def open_residuals(
+    async def residual_page(
         self, limit: int, *, after: tuple[SagaId, int] | None = None
-    ) -> list[Residual]:
-        """Return residuals that nobody has settled, by saga id and number.
+    ) -> Page[Residual]:
+        """Return residuals that nobody has settled, and those that cannot be read.
 
         Args:
-            limit: rows at most.
+            limit: rows at most; fewer make the last page.
             after: the (saga id, number) that the page before ended with.
         """
 
@@ -340,8 +400,47 @@ class Store(abc.ABC):
             raise SagaAlreadyExistsError(decision.saga.id)
         return decision.saga
 
+    async def find(self, which: SagaFilter) -> list[Saga]:
+        """Return snapshots without data, newest first.
+
+        A saga whose row cannot be read is left out; ``page`` tells of it.
+        """
+        found: list[Saga] = []
+        while True:
+            page = await self.page(replace(which, limit=which.limit - len(found)))
+            found += page.items
+            if not page.unreadable or len(found) == which.limit:
+                return found
+            ids = [saga.id for saga in page.items]
+            which = replace(
+                which, before=min(ids + [one.saga_id for one in page.unreadable])
+            )
+
+    async def open_residuals(
+        self, limit: int, *, after: tuple[SagaId, int] | None = None
+    ) -> list[Residual]:
+        """Return residuals that nobody has settled, by saga id and number.
+
+        One that cannot be read is left out; ``residual_page`` tells of it.
+
+        Args:
+            limit: rows at most.
+            after: the (saga id, number) that the page before ended with.
+        """
+        found: list[Residual] = []
+        while True:
+            page = await self.residual_page(limit - len(found), after=after)
+            found += page.items
+            if not page.unreadable or len(found) == limit:
+                return found
+            places = [(one.fence.saga_id, one.number) for one in page.items]
+            after = max(places + [(one.saga_id, one.number) for one in page.unreadable])
+
     async def list_active(self) -> list[Saga]:
-        """Return every saga that has not ended; ``failed`` ones are among them."""
+        """Return every saga that has not ended; ``failed`` ones are among them.
+
+        One whose row cannot be read is left out; ``page`` tells of it.
+        """
         sagas: list[Saga] = []
         before: SagaId | None = None
         while True:

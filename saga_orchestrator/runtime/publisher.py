@@ -29,7 +29,7 @@ from saga_orchestrator.ports.store import LEASE, Store
 from saga_orchestrator.runtime.outage import Outage
 from saga_orchestrator.runtime.pipeline import CommitPipeline
 from saga_orchestrator.runtime.routes import Routes
-from saga_orchestrator.wire.envelope import COMMANDS, MESSAGE_BYTES_MAX
+from saga_orchestrator.wire.envelope import COMMANDS, excess
 from saga_orchestrator.wire.frame import Frame, pack
 
 BATCH_MAX = 512
@@ -223,15 +223,14 @@ class Publisher:
 
     def _fits(self, frame: Frame) -> bool:
         """Tell whether a frame may travel; one that may not holds one command."""
-        if len(frame.body) <= MESSAGE_BYTES_MAX:
-            return True
-        for fence in frame.fences:
+        problem = excess(frame.body)
+        for fence in frame.fences if problem else ():
             self._fail(
                 fence,
-                f"command: is {len(frame.body)} bytes with its context and outputs, "
-                f"the limit is {MESSAGE_BYTES_MAX}; pass references instead",
+                f"command: with its context and outputs it {problem}; "
+                "pass references instead",
             )
-        return False
+        return not problem
 
     async def _is_queued(self, routing_key: str, known: dict[str, bool]) -> bool:
         if routing_key not in known:

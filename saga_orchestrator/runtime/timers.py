@@ -25,6 +25,8 @@ from saga_orchestrator.runtime.pipeline import CommitPipeline
 SAGAS_MAX = 256
 POLL_SECONDS = 0.5
 SHORTEST_SECONDS = 0.002
+SET_ASIDE_SECONDS = 60.0
+"""How long a saga is passed over that could not be woken: its row is unreadable."""
 
 
 class Timers:
@@ -45,6 +47,7 @@ class Timers:
         self._backoff = Backoff(rng)
         self._earlier = asyncio.Event()
         self._next: dt.datetime | None = None
+        self._set_aside: dict[SagaId, float] = {}
 
     def notice(self, decisions: Sequence[Decision]) -> None:
         """Wake up sooner where a commit of ours set an earlier instant."""
@@ -74,18 +77,28 @@ class Timers:
 
     async def _look(self) -> tuple[list[SagaId], dt.datetime | None]:
         """Ask who is due; where nobody is, who will be next, and what time it is."""
-        ids = await self._store.due(SAGAS_MAX)
+        without = self._passed_over()
+        ids = await self._store.due(SAGAS_MAX, without=without)
         if ids:
             return ids, None
-        self._next = await self._store.next_due()
+        self._next = await self._store.next_due(without=without)
         return ids, await self._store.now()
 
     async def _fire(self, ids: list[SagaId]) -> None:
         events = [self._pipeline.submit(TimeCame(saga_id)) for saga_id in ids]
         results = await asyncio.gather(*events, return_exceptions=True)
-        if any(isinstance(result, Exception) for result in results):
-            # What cannot be fired is due again at once; it must not spin.
-            await self._clock.sleep(POLL_SECONDS)
+        until = self._clock.monotonic() + SET_ASIDE_SECONDS
+        for saga_id, result in zip(ids, results, strict=True):
+            if isinstance(result, Exception):
+                # It is due again at once: it must not spin, nor hold up others.
+                self._set_aside[saga_id] = until
+
+    def _passed_over(self) -> set[SagaId]:
+        now = self._clock.monotonic()
+        self._set_aside = {
+            saga_id: until for saga_id, until in self._set_aside.items() if until > now
+        }
+        return set(self._set_aside)
 
     async def _pause(self, now: dt.datetime) -> None:
         seconds = POLL_SECONDS

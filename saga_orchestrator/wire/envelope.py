@@ -33,7 +33,13 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 from saga_orchestrator.core.commands import Answer, Command, Reply
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
-from saga_orchestrator.core.payload import NESTING_MAX, Json, decode
+from saga_orchestrator.core.payload import (
+    NESTING_MAX,
+    VALUES_MAX,
+    Json,
+    decode,
+    holds_more_values,
+)
 from saga_orchestrator.core.states import Direction
 from saga_orchestrator.errors import (
     MalformedMessageError,
@@ -43,6 +49,8 @@ from saga_orchestrator.errors import (
 
 VERSION = 1
 MESSAGE_BYTES_MAX = 8 * 1024 * 1024
+MESSAGE_VALUES_MAX = 3 * VALUES_MAX
+"""A command's context, input and output; more than a full frame can hold."""
 COMMANDS = "saga.commands"
 REPLIES = "saga.replies"
 ERROR_CHARS_MAX = 2000
@@ -147,6 +155,15 @@ def reply_text(reply: Reply) -> str:
     return _text(document)
 
 
+def excess(body: bytes) -> str:
+    """Return what makes a message too large for its reader; empty: nothing."""
+    if len(body) > MESSAGE_BYTES_MAX:
+        return f"is {len(body)} bytes, the limit is {MESSAGE_BYTES_MAX}"
+    if holds_more_values(body, MESSAGE_VALUES_MAX):
+        return f"holds more than {MESSAGE_VALUES_MAX} values, which is the limit"
+    return ""
+
+
 def read_commands(body: bytes) -> list[Command]:
     """Read a message of commands.
 
@@ -183,6 +200,7 @@ def _read(body: bytes) -> dict[str, Any]:
             body,
             "message",
             bytes_max=MESSAGE_BYTES_MAX,
+            values_max=MESSAGE_VALUES_MAX,
             nesting_max=NESTING_MAX + ENVELOPE_LEVELS,
         )
     except PayloadError as error:

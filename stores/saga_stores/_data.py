@@ -35,7 +35,7 @@ def awaited_step(saga: Saga | None, fence: Fence) -> int | None:
 
 def output_entries(saga: Saga, names: Iterable[str]) -> list[tuple[SagaId, int]]:
     """Return where the outputs of these steps are, of those that succeeded."""
-    return [(saga.id, mark) for mark in _marks(saga, names).values()]
+    return list(output_places(saga, names).values())
 
 
 def command_entries(saga: Saga, number: int) -> list[tuple[SagaId, int]]:
@@ -136,22 +136,31 @@ def _with_data(
 
 
 def _outputs(saga: Saga, names: Iterable[str], entries: Entries) -> dict[str, Json]:
-    outputs = {}
-    for name, mark in _marks(saga, names).items():
-        what = f"saga {saga.id}: its history entry {mark}"
-        if (saga.id, mark) not in entries:
-            raise StoreDataError(f"{what} is not there")
-        text = entries[saga.id, mark]
-        data = {} if text is None else from_json_object(text, what)
-        outputs[name] = data.get("output")
-    return outputs
+    return {
+        name: output_of(place, entries)
+        for name, place in output_places(saga, names).items()
+    }
 
 
-def _marks(saga: Saga, names: Iterable[str]) -> dict[str, int]:
-    """Return the entry of each step's success; steps without one are left out."""
+def output_of(place: tuple[SagaId, int], entries: Entries) -> Json:
+    """Return the output that stands in a history entry.
+
+    Raises:
+        StoreDataError: the entry is missing, or cannot be read.
+    """
+    saga_id, mark = place
+    what = f"saga {saga_id}: its history entry {mark}"
+    if place not in entries:
+        raise StoreDataError(f"{what} is not there")
+    text = entries[place]
+    return None if text is None else from_json_object(text, what).get("output")
+
+
+def output_places(saga: Saga, names: Iterable[str]) -> dict[str, tuple[SagaId, int]]:
+    """Return where each step's output stands; steps without a success have none."""
     steps, number = saga.steps, saga.plan.number
     return {
-        name: steps[number[name]].mark
+        name: (saga.id, steps[number[name]].mark)
         for name in names
         if steps[number[name]].outcome is Outcome.SUCCEEDED
     }

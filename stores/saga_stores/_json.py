@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import json
 import math
+import re
 
-from saga_orchestrator.core.payload import NESTING_MAX, Json, encode
+from saga_orchestrator.core.payload import NESTING_MAX, VALUES_MAX, Json, decode, encode
 from saga_orchestrator.errors import PayloadError, StoreDataError
 
-_BYTES_MAX = 64 * 1024 * 1024
-"""Of one column; an entry holds several payloads of at most 1 MiB."""
+_LIMITS = {
+    "bytes_max": 64 * 1024 * 1024,
+    "values_max": 16 * VALUES_MAX,
+    "nesting_max": NESTING_MAX + 2,
+}
+"""Of one column: an entry holds several payloads, each below a key of its own."""
+
+_ODD = re.compile(r"\\u(0000|[dD][89a-fA-F])|[0-9]{19}")
+"""What a NUL, a lone surrogate or an integer beyond 64 bits would show as."""
 
 _encode = json.JSONEncoder(
     ensure_ascii=False, allow_nan=False, separators=(",", ":")
@@ -46,7 +54,7 @@ def to_json(value: Json, what: str) -> str:
         if not text.isascii():
             text.encode()  # a lone surrogate is no text
         if _may_be_refused(text):
-            return encode(value, "value", bytes_max=_BYTES_MAX)
+            return encode(value, "value", **_LIMITS)
     except (PayloadError, TypeError, ValueError, RecursionError) as error:
         raise StoreDataError(f"{what} cannot be stored: {error}") from error
     return text
@@ -55,12 +63,17 @@ def to_json(value: Json, what: str) -> str:
 def from_json(text: str, what: str) -> Json:
     """Return the value of a column's JSON text.
 
+    Held to the rules of a payload: what breaks them was put there by somebody
+    else, and could not travel to a participant.
+
     Raises:
         StoreDataError: it cannot be read.
     """
     try:
+        if _may_be_refused(text):
+            return decode(text, "value", **_LIMITS)
         return _decode(text)
-    except (TypeError, ValueError, RecursionError) as error:
+    except (PayloadError, TypeError, ValueError, RecursionError) as error:
         raise StoreDataError(f"{what} cannot be read: {error}") from error
 
 
@@ -99,4 +112,4 @@ def _may_be_refused(text: str) -> bool:
     scans run in C and let nearly every text pass.
     """
     brackets = text.count("[") + text.count("{")
-    return "\\u0000" in text or brackets > NESTING_MAX
+    return brackets > NESTING_MAX or _ODD.search(text) is not None

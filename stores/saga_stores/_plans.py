@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from saga_orchestrator.core.plan import Plan, plan_from_text
 from saga_orchestrator.errors import StoreDataError
@@ -43,9 +43,32 @@ def read_plan(digest: str, text: str) -> Plan:
     """Return the plan of a row of ``saga_plans``.
 
     Raises:
-        StoreDataError: not a plan, or of a version this code does not know.
+        StoreDataError: not a plan, not the one that was stored under this digest,
+            or of a version this code does not know.
     """
     try:
-        return plan_from_text(text)
+        plan = plan_from_text(text)
     except StoreDataError as error:
         raise StoreDataError(f"plan {digest}: {error}") from error
+    if plan.digest != digest:
+        raise StoreDataError(f"plan {digest}: its text was changed")
+    return plan
+
+
+def read_plans(
+    rows: Iterable[Sequence[str]], cache: PlanCache
+) -> tuple[dict[str, Plan], dict[str, StoreDataError]]:
+    """Read rows of ``saga_plans`` and remember them; one that fails hides no other.
+
+    Returns:
+        The plans by digest, and why others cannot be read.
+    """
+    plans: dict[str, Plan] = {}
+    problems: dict[str, StoreDataError] = {}
+    for digest, text in rows:
+        try:
+            plans[digest] = read_plan(digest, text)
+        except StoreDataError as error:
+            problems[digest] = error
+    cache.add(plans.values())
+    return plans, problems

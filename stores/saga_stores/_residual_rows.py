@@ -7,7 +7,7 @@ from typing import Any
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.residual import Residual, Settlement
 from saga_stores._json import from_json, storable, to_json
-from saga_stores._rows import Row, RowCodec, fence_columns, fence_from
+from saga_stores._rows import Row, RowCodec, fence_columns, fence_from, readable
 
 NEW_RESIDUAL_COLUMNS = (
     *("saga_id", "number", "at", "step", "direction", "generation", "output"),
@@ -53,14 +53,16 @@ def residual_from(codec: RowCodec, row: Row) -> Residual:
         StoreDataError: the row cannot be read.
     """
     saga_id, number, at, *fence, output, settled_at, principal, reason, undo_id = row
-    settled = None
-    if settled_at is not None:
-        settled_at = codec.from_column(settled_at)
-        settled = Settlement(settled_at, principal, reason, undo_id)
-    return Residual(
-        number,
-        codec.from_column(at),
-        fence_from(saga_id, *fence),
-        from_json(output, f"saga {saga_id}: a residual's output"),
-        settled,
-    )
+    what = f"saga {saga_id}: its residual {number}"
+    with readable(what):
+        settled = None
+        if settled_at is not None:
+            settled_at = codec.from_column(settled_at)
+            settled = Settlement(settled_at, principal, reason, undo_id)
+        return Residual(
+            number,
+            codec.from_column(at),
+            fence_from(saga_id, *fence),
+            from_json(output, what),
+            settled,
+        )

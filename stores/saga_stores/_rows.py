@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import datetime as dt
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -250,11 +251,17 @@ class RowCodec:
         )
 
     def ignored(self, row: Row) -> Ignored:
-        """Return what a row of ``IGNORED_COLUMNS`` tells."""
+        """Return what a row of ``IGNORED_COLUMNS`` tells.
+
+        Raises:
+            StoreDataError: the row cannot be read.
+        """
         saga_id, _, number, at, reason, *fence, answer = row
-        return Ignored(
-            number, self.from_column(at), reason, fence_from(saga_id, *fence), answer
-        )
+        with readable(f"saga {saga_id}: its ignored answer {number}"):
+            return Ignored(
+                *(number, self.from_column(at), reason),
+                *(fence_from(saga_id, *fence), answer),
+            )
 
     # -- the outbox --------------------------------------------------------
 
@@ -266,17 +273,35 @@ class RowCodec:
         return (fence.saga_id, *fence_columns(fence), *instants)
 
     def outgoing(self, row: Row) -> OutboxRow:
-        """Return what a row of ``OUTBOX_COLUMNS`` tells."""
+        """Return what a row of ``OUTBOX_COLUMNS`` tells.
+
+        Raises:
+            StoreDataError: the row cannot be read.
+        """
         *fence, claimed_until, attempts, error = row
-        return OutboxRow(
-            fence_from(*fence), self.from_column(claimed_until), attempts, error
-        )
+        with readable(f"saga {row[0]}: its command for {row[1]}"):
+            return OutboxRow(
+                fence_from(*fence), self.from_column(claimed_until), attempts, error
+            )
 
     def _optional(self, instant: dt.datetime | None) -> Any:  # noqa: ANN401 - the driver's
         return None if instant is None else self.to_column(instant)
 
     def _instant(self, column: Any) -> dt.datetime | None:  # noqa: ANN401 - the driver's
         return None if column is None else self.from_column(column)
+
+
+@contextmanager
+def readable(what: str) -> Iterator[None]:
+    """Turn what a row of nonsense raises into the error of the port.
+
+    Raises:
+        StoreDataError: names what cannot be read.
+    """
+    try:
+        yield
+    except _UNREADABLE as error:
+        raise StoreDataError(f"{what} cannot be read: {error}") from error
 
 
 def outbox_key(fence: Fence) -> tuple[SagaId, str, int]:

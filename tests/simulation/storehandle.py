@@ -7,7 +7,7 @@ something for them, which is what polling comes to. In some seeds they poll.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from saga_orchestrator.core.decision import Decision
@@ -27,6 +27,7 @@ from saga_orchestrator.ports.store import (
     LEASE,
     Migration,
     OutboxRow,
+    Page,
     SagaFilter,
     SagaRecord,
     Store,
@@ -128,10 +129,12 @@ class StoreHandle(Store):
 
     # -- reading -------------------------------------------------------------
 
-    async def due(self, limit: int) -> list[SagaId]:
+    async def due(
+        self, limit: int, *, without: Collection[SagaId] = ()
+    ) -> list[SagaId]:
         """Return who is due."""
         await self._until(self._books.next_wake, POLL_JITTER_SECONDS)
-        found: list[SagaId] = await self._read("due", limit)
+        found: list[SagaId] = await self._read("due", limit, without=without)
         return found
 
     async def load_dispatches(
@@ -152,9 +155,9 @@ class StoreHandle(Store):
         )
         return found
 
-    async def next_due(self) -> dt.datetime | None:
+    async def next_due(self, *, without: Collection[SagaId] = ()) -> dt.datetime | None:
         """Return the earliest instant."""
-        found: dt.datetime | None = await self._read("next_due")
+        found: dt.datetime | None = await self._read("next_due", without=without)
         return found
 
     async def now(self) -> dt.datetime:
@@ -172,16 +175,16 @@ class StoreHandle(Store):
         found: SagaRecord | None = await self._read("record", saga_id)
         return found
 
-    async def find(self, which: SagaFilter) -> list[Saga]:
+    async def page(self, which: SagaFilter) -> Page[Saga]:
         """Return snapshots."""
-        found: list[Saga] = await self._read("find", which)
+        found: Page[Saga] = await self._read("page", which)
         return found
 
-    async def open_residuals(
+    async def residual_page(
         self, limit: int, *, after: tuple[SagaId, int] | None = None
-    ) -> list[Residual]:
+    ) -> Page[Residual]:
         """Return residuals that nobody has settled."""
-        found: list[Residual] = await self._read("open_residuals", limit, after=after)
+        found: Page[Residual] = await self._read("residual_page", limit, after=after)
         return found
 
     async def counts(self) -> dict[SagaState, int]:

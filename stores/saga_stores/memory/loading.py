@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from saga_orchestrator.core.batch import (
     request_ids,
@@ -28,6 +29,7 @@ from saga_stores._data import (
     with_requests,
     with_residuals,
 )
+from saga_stores._record import RecordRows, record_from
 from saga_stores._residual_rows import residual_from
 from saga_stores._rows import HISTORY_COLUMNS
 from saga_stores.memory.tables import CODEC, Tables
@@ -78,16 +80,18 @@ def load_whole(tables: Tables, saga_id: SagaId) -> Saga | None:
 
 def record_of(tables: Tables, saga_id: SagaId) -> SagaRecord | None:
     """Return a saga with everything that is known of it."""
-    saga = load_whole(tables, saga_id)
+    saga = tables.sagas.get(saga_id)
     if saga is None:
         return None
-    return SagaRecord(
-        saga,
-        tuple(map(CODEC.entry, tables.history[saga_id])),
-        tuple(map(CODEC.ignored, tables.ignored.get(saga_id, ()))),
-        tuple(residuals_of(tables, [saga_id])),
-        tuple(tables.commands_of(saga_id)),
+    rows = RecordRows(
+        tables.patches,
+        tables.entries(all_entries(saga)),
+        tables.history[saga_id],
+        tables.ignored.get(saga_id, ()),
+        tables.residuals.get(saga_id, {}).values(),
     )
+    record = record_from(CODEC, saga, rows)
+    return replace(record, outbox=tuple(tables.commands_of(saga_id)))
 
 
 def residuals_of(tables: Tables, saga_ids: Iterable[SagaId]) -> Iterator[Residual]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import islice
 from typing import Self
 
@@ -23,12 +23,14 @@ from saga_orchestrator.ports.store import (
     LEASE,
     Migration,
     OutboxRow,
+    Page,
     SagaFilter,
     SagaRecord,
     Store,
 )
 from saga_stores._deletion import require_deletable
 from saga_stores._json import storable
+from saga_stores._pages import residual_page
 from saga_stores._plans import PlanCache
 from saga_stores._writes import writes_of
 from saga_stores.memory.loading import (
@@ -37,7 +39,6 @@ from saga_stores.memory.loading import (
     load_step,
     load_whole,
     record_of,
-    residuals_of,
 )
 from saga_stores.memory.tables import CODEC, Tables
 
@@ -146,19 +147,20 @@ class MemorySagaStore(Store):
 
     # -- time --------------------------------------------------------------
 
-    async def due(self, limit: int) -> list[SagaId]:
+    async def due(
+        self, limit: int, *, without: Collection[SagaId] = ()
+    ) -> list[SagaId]:
         """Return sagas whose ``wake_at`` has passed, the longest due first."""
         await self._turn()
         now = self._clock.now()
-        waiting = ((saga.wake_at, saga.id) for saga in self._tables.sagas.values())
-        due = sorted((at, saga_id) for at, saga_id in waiting if at and at <= now)
+        waiting = self._tables.waiting(without)
+        due = sorted((at, saga_id) for at, saga_id in waiting if at <= now)
         return [saga_id for _, saga_id in due[:limit]]
 
-    async def next_due(self) -> dt.datetime | None:
+    async def next_due(self, *, without: Collection[SagaId] = ()) -> dt.datetime | None:
         """Return the earliest ``wake_at``."""
         await self._turn()
-        instants = (saga.wake_at for saga in self._tables.sagas.values())
-        return min((instant for instant in instants if instant), default=None)
+        return min((at for at, _ in self._tables.waiting(without)), default=None)
 
     async def now(self) -> dt.datetime:
         """Return the clock's instant."""
@@ -177,8 +179,8 @@ class MemorySagaStore(Store):
         await self._turn()
         return record_of(self._tables, saga_id)
 
-    async def find(self, which: SagaFilter) -> list[Saga]:
-        """Return snapshots without data, newest first."""
+    async def page(self, which: SagaFilter) -> Page[Saga]:
+        """Return snapshots without data, newest first; all of them can be read."""
         await self._turn()
         found = [
             saga
@@ -189,21 +191,15 @@ class MemorySagaStore(Store):
             and (which.before is None or saga.id < which.before)
         ]
         found.sort(key=lambda saga: saga.id, reverse=True)
-        return found[: which.limit]
+        return Page(found[: which.limit], [])
 
-    async def open_residuals(
+    async def residual_page(
         self, limit: int, *, after: tuple[SagaId, int] | None = None
-    ) -> list[Residual]:
+    ) -> Page[Residual]:
         """Return residuals that nobody has settled, by saga id and number."""
         await self._turn()
-        found = residuals_of(self._tables, sorted(self._tables.residuals))
-        still_open = (one for one in found if one.settled is None)
-        beyond = (
-            one
-            for one in still_open
-            if after is None or (one.fence.saga_id, one.number) > after
-        )
-        return list(islice(beyond, limit))
+        rows = self._tables.open_residuals(after or (SagaId(""), 0))
+        return residual_page(islice(rows, limit), CODEC)
 
     async def counts(self) -> dict[SagaState, int]:
         """Return how many sagas are in each state."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import secrets
 from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -26,6 +26,7 @@ from saga_stores._writes import Writes
 OutboxKey = tuple[SagaId, str, int]
 
 _OPEN = (None,) * len(SETTLEMENT_COLUMNS)
+_SETTLED = len(NEW_RESIDUAL_COLUMNS)
 _DATA = HISTORY_COLUMNS.index("data")
 
 
@@ -113,6 +114,21 @@ class Tables:
         lapsed = [row for row in self.outbox.values() if row.claimed_until <= now]
         lapsed.sort(key=lambda row: row.claimed_until)
         return [self._claim(row, until) for row in lapsed[:limit]]
+
+    def waiting(
+        self, without: Collection[SagaId]
+    ) -> Iterator[tuple[dt.datetime, SagaId]]:
+        """Yield who is to be woken when; not those to pass over."""
+        for saga in self.sagas.values():
+            if saga.wake_at is not None and saga.id not in without:
+                yield saga.wake_at, saga.id
+
+    def open_residuals(self, after: tuple[SagaId, int]) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows that nobody has settled, by saga id and number."""
+        for saga_id in sorted(self.residuals):
+            for number, row in sorted(self.residuals[saga_id].items()):
+                if (saga_id, number) > after and row[_SETTLED] is None:
+                    yield row
 
     def commands_of(self, saga_id: SagaId) -> list[OutboxRow]:
         """Return a saga's commands that are not confirmed."""

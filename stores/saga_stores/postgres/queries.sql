@@ -202,15 +202,17 @@ FROM claimed
 ORDER BY lapsed_at, saga_id, step, generation
 
 -- name: due
--- $1 now, $2 limit
+-- $1 now, $2 limit, $3 ids to pass over
 SELECT id
 FROM sagas
 WHERE wake_at <= (SELECT coalesce($1::timestamptz, clock_timestamp()))
+    AND id <> ALL ($3::text[])
 ORDER BY wake_at, id
 LIMIT $2
 
 -- name: next_due
-SELECT min(wake_at) FROM sagas WHERE wake_at IS NOT NULL
+-- $1 ids to pass over
+SELECT min(wake_at) FROM sagas WHERE wake_at IS NOT NULL AND id <> ALL ($1::text[])
 
 -- name: now
 SELECT clock_timestamp()

@@ -11,8 +11,7 @@ from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.saga import Saga, SagaData
-from saga_orchestrator.errors import StoreDataError
-from saga_orchestrator.ports.store import SagaRecord
+from saga_orchestrator.ports.store import Page, SagaRecord
 from saga_stores._data import (
     Entries,
     Patches,
@@ -22,7 +21,9 @@ from saga_stores._data import (
     command_entries,
     with_all_data,
 )
-from saga_stores._plans import PlanCache, read_plan
+from saga_stores._pages import KnownPlans, saga_page
+from saga_stores._plans import PlanCache, read_plans
+from saga_stores._record import RecordRows, record_from
 from saga_stores._residual_rows import residual_from
 from saga_stores._rows import PLAN_DIGEST, Row, RowCodec
 from saga_stores.postgres.database import SQL
@@ -38,16 +39,27 @@ async def read_snapshots(
 
     Plans that are not in the cache yet are read and put there.
     """
+    known = await _known_plans(connection, rows, plans)
+    return [CODEC.saga(row, known.of(row)) for row in rows]
+
+
+async def read_page(
+    connection: asyncpg.Connection, rows: Sequence[Row], plans: PlanCache
+) -> Page[Saga]:
+    """Return rows of ``SAGA_COLUMNS`` as far as they can be read."""
+    return saga_page(rows, await _known_plans(connection, rows, plans), CODEC.saga)
+
+
+async def _known_plans(
+    connection: asyncpg.Connection, rows: Sequence[Row], plans: PlanCache
+) -> KnownPlans:
     known = plans.known({row[PLAN_DIGEST] for row in rows})
     missing = {row[PLAN_DIGEST] for row in rows} - known.keys()
-    if missing:
-        found = await connection.fetch(SQL["plans"], list(missing))
-        known |= {digest: read_plan(digest, text) for digest, text in found}
-        plans.add(known.values())
-    for row in rows:
-        if row[PLAN_DIGEST] not in known:
-            raise StoreDataError(f"saga {row[0]}: its plan is not in the store")
-    return [CODEC.saga(row, known[row[PLAN_DIGEST]]) for row in rows]
+    if not missing:
+        return KnownPlans(known, {})
+    found = await connection.fetch(SQL["plans"], list(missing))
+    read, problems = read_plans(found, plans)
+    return KnownPlans(known | read, problems)
 
 
 async def read_sagas(
@@ -149,17 +161,13 @@ async def read_record(
     connection: asyncpg.Connection, saga_id: SagaId, plans: PlanCache
 ) -> SagaRecord | None:
     """Return all that is known of a saga."""
-    saga = await read_whole(connection, saga_id, plans)
-    if saga is None:
-        return None
-    history, ignored, outbox = [
-        await connection.fetch(SQL[query], saga_id)
-        for query in ("history", "ignored", "outbox")
-    ]
-    return SagaRecord(
-        saga,
-        history=tuple(CODEC.entry(row) for row in history),
-        ignored=tuple(CODEC.ignored(row) for row in ignored),
-        residuals=tuple(await read_residuals(connection, [saga_id])),
-        outbox=tuple(CODEC.outgoing(row) for row in outbox),
-    )
+    for saga in await read_sagas(connection, [saga_id], plans):
+        patches, entries = await read_data(connection, [saga_id], all_entries(saga))
+        history, ignored, outbox = [
+            await connection.fetch(SQL[query], saga_id)
+            for query in ("history", "ignored", "outbox")
+        ]
+        residuals = await connection.fetch(SQL["residuals"], [saga_id])
+        rows = RecordRows(patches, entries, history, ignored, residuals, outbox)
+        return record_from(CODEC, saga, rows)
+    return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Self
 
 import asyncpg  # type: ignore[import-untyped]  # it ships no types
@@ -27,13 +27,14 @@ from saga_orchestrator.ports.store import (
     LEASE,
     Migration,
     OutboxRow,
+    Page,
     SagaFilter,
     SagaRecord,
     Store,
 )
 from saga_stores._deletion import require_deletable
+from saga_stores._pages import residual_page
 from saga_stores._plans import PlanCache
-from saga_stores._residual_rows import residual_from
 from saga_stores._writes import writes_of
 from saga_stores.postgres import schema
 from saga_stores.postgres.address import Address
@@ -41,8 +42,8 @@ from saga_stores.postgres.database import SQL, Database
 from saga_stores.postgres.reading import (
     CODEC,
     read_dispatches,
+    read_page,
     read_record,
-    read_snapshots,
     read_step,
     read_whole,
 )
@@ -159,14 +160,19 @@ class PostgresSagaStore(Store):
 
     # -- timers ------------------------------------------------------------
 
-    async def due(self, limit: int) -> list[SagaId]:
+    async def due(
+        self, limit: int, *, without: Collection[SagaId] = ()
+    ) -> list[SagaId]:
         """Return sagas whose ``wake_at`` has passed."""
-        rows = await self._database.fetch("due", self._given_time(), limit)
+        rows = await self._database.fetch(
+            "due", self._given_time(), limit, list(without)
+        )
         return [SagaId(row["id"]) for row in rows]
 
-    async def next_due(self) -> dt.datetime | None:
+    async def next_due(self, *, without: Collection[SagaId] = ()) -> dt.datetime | None:
         """Return the earliest ``wake_at``."""
-        earliest: dt.datetime | None = (await self._database.fetch("next_due"))[0][0]
+        rows = await self._database.fetch("next_due", list(without))
+        earliest: dt.datetime | None = rows[0][0]
         return earliest
 
     async def now(self) -> dt.datetime:
@@ -186,8 +192,8 @@ class PostgresSagaStore(Store):
         async with self._reading() as connection:
             return await read_record(connection, saga_id, self._plans)
 
-    async def find(self, which: SagaFilter) -> list[Saga]:
-        """Return snapshots without data, newest first."""
+    async def page(self, which: SagaFilter) -> Page[Saga]:
+        """Return snapshots without data, newest first, and what cannot be read."""
         query = "find"
         if which.key is not None:
             query = "find_key"
@@ -199,15 +205,15 @@ class PostgresSagaStore(Store):
                 list(which.states) or None,
                 *(which.name, which.key, which.before, which.limit),
             )
-            return await read_snapshots(connection, rows, self._plans)
+            return await read_page(connection, rows, self._plans)
 
-    async def open_residuals(
+    async def residual_page(
         self, limit: int, *, after: tuple[SagaId, int] | None = None
-    ) -> list[Residual]:
+    ) -> Page[Residual]:
         """Return residuals that nobody has settled, by saga id and number."""
         cursor = after or ("", 0)
         rows = await self._database.fetch("open_residuals", limit, *cursor)
-        return [residual_from(CODEC, row) for row in rows]
+        return residual_page(rows, CODEC)
 
     async def counts(self) -> dict[SagaState, int]:
         """Return how many sagas are in each state."""

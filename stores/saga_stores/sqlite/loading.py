@@ -6,6 +6,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 from saga_orchestrator.core.fence import Fence
@@ -13,8 +14,7 @@ from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.saga import Saga, SagaData
 from saga_orchestrator.core.states import SagaState
-from saga_orchestrator.errors import StoreDataError
-from saga_orchestrator.ports.store import SagaFilter, SagaRecord
+from saga_orchestrator.ports.store import Page, SagaFilter, SagaRecord
 from saga_stores._data import (
     Entries,
     Patches,
@@ -24,11 +24,15 @@ from saga_stores._data import (
     command_entries,
     with_all_data,
 )
-from saga_stores._plans import PlanCache, read_plan
+from saga_stores._pages import KnownPlans, residual_page, saga_page
+from saga_stores._plans import PlanCache, read_plans
+from saga_stores._record import RecordRows, record_from
 from saga_stores._residual_rows import residual_from
 from saga_stores._rows import PLAN_DIGEST, Row
 from saga_stores._snapshots import SnapshotCache
 from saga_stores.sqlite.connection import CODEC, QUERIES, as_list, reading
+
+_ID = itemgetter(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,32 +56,35 @@ def record(
 ) -> SagaRecord | None:
     """Return a saga with everything that is known of it."""
     with reading(connection):
-        saga = _load_whole(connection, caches, saga_id)
-        if saga is None:
-            return None
-        history, ignored, outbox = (
-            connection.execute(QUERIES[name], (saga_id,)).fetchall()
-            for name in ("load_history", "load_ignored", "load_outbox")
-        )
-        residuals = load_residuals(connection, [saga_id])
-    return SagaRecord(
-        saga,
-        tuple(map(CODEC.entry, history)),
-        tuple(map(CODEC.ignored, ignored)),
-        tuple(residuals),
-        tuple(map(CODEC.outgoing, outbox)),
-    )
+        for saga in load_sagas(connection, caches, [saga_id]):
+            history, ignored, outbox = (
+                connection.execute(QUERIES[name], (saga_id,)).fetchall()
+                for name in ("load_history", "load_ignored", "load_outbox")
+            )
+            rows = RecordRows(
+                load_patches(connection, [saga_id]),
+                load_entries(connection, all_entries(saga)),
+                history,
+                ignored,
+                _residual_rows(connection, [saga_id]),
+                outbox,
+            )
+            return record_from(CODEC, saga, rows)
+    return None
 
 
-def find(
+def page(
     connection: sqlite3.Connection, caches: Caches, which: SagaFilter
-) -> list[Saga]:
-    """Return snapshots without data, newest first."""
+) -> Page[Saga]:
+    """Return snapshots without data, newest first, and what cannot be read."""
     with reading(connection):
         # A page per state, each straight from the index, beats sorting them all.
-        pages = [_page(connection, which, state) for state in which.states or (None,)]
-        rows = sorted((row for page in pages for row in page), reverse=True)
-        return sagas_of(connection, caches, rows[: which.limit])
+        found = [_rows(connection, which, state) for state in which.states or (None,)]
+        every = (row for rows in found for row in rows)
+        rows = sorted(every, key=_ID, reverse=True)[: which.limit]
+        return saga_page(
+            rows, _known_plans(connection, caches, rows), caches.snapshots.saga
+        )
 
 
 def load_dispatches(
@@ -121,19 +128,26 @@ def load_step(
 
 def open_residuals(
     connection: sqlite3.Connection, limit: int, after: tuple[SagaId, int] | None
-) -> list[Residual]:
-    """Return residuals that nobody has settled."""
+) -> Page[Residual]:
+    """Return residuals that nobody has settled, and what cannot be read."""
     arguments = (*(after or ("", 0)), limit)
-    rows = connection.execute(QUERIES["open_residuals"], arguments)
-    return [residual_from(CODEC, row) for row in rows]
+    return residual_page(
+        connection.execute(QUERIES["open_residuals"], arguments), CODEC
+    )
 
 
 def load_residuals(
     connection: sqlite3.Connection, saga_ids: Iterable[SagaId]
 ) -> list[Residual]:
     """Return the residuals of sagas, settled ones too."""
-    rows = connection.execute(QUERIES["load_residuals"], as_list(saga_ids))
+    rows = _residual_rows(connection, saga_ids)
     return [residual_from(CODEC, row) for row in rows]
+
+
+def _residual_rows(
+    connection: sqlite3.Connection, saga_ids: Iterable[SagaId]
+) -> list[Row]:
+    return connection.execute(QUERIES["load_residuals"], as_list(saga_ids)).fetchall()
 
 
 def load_sagas(
@@ -148,19 +162,22 @@ def sagas_of(
     connection: sqlite3.Connection, caches: Caches, rows: Sequence[Row]
 ) -> list[Saga]:
     """Return the snapshots of rows; reads the plans that are not known yet."""
+    known = _known_plans(connection, caches, rows)
+    read_saga = caches.snapshots.saga
+    return [read_saga(row, known.of(row)) for row in rows]
+
+
+def _known_plans(
+    connection: sqlite3.Connection, caches: Caches, rows: Sequence[Row]
+) -> KnownPlans:
     digests = {row[PLAN_DIGEST] for row in rows}
     known = caches.plans.known(digests)
-    unknown = digests - known.keys()
-    if unknown:
-        found = connection.execute(QUERIES["load_plans"], as_list(unknown)).fetchall()
-        read = [read_plan(digest, text) for digest, text in found]
-        caches.plans.add(read)
-        known |= {plan.digest: plan for plan in read}
-    for row in rows:
-        if row[PLAN_DIGEST] not in known:
-            raise StoreDataError(f"saga {row[0]}: its plan is not in the store")
-    read_saga = caches.snapshots.saga
-    return [read_saga(row, known[row[PLAN_DIGEST]]) for row in rows]
+    missing = digests - known.keys()
+    if not missing:
+        return KnownPlans(known, {})
+    found = connection.execute(QUERIES["load_plans"], as_list(missing)).fetchall()
+    read, problems = read_plans(found, caches.plans)
+    return KnownPlans(known | read, problems)
 
 
 def load_patches(connection: sqlite3.Connection, saga_ids: Iterable[SagaId]) -> Patches:
@@ -197,7 +214,7 @@ def _load_whole(
     )
 
 
-def _page(
+def _rows(
     connection: sqlite3.Connection, which: SagaFilter, state: SagaState | None
 ) -> list[Any]:
     wanted = {

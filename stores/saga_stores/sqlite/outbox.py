@@ -5,14 +5,15 @@ from __future__ import annotations
 import datetime as dt
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import replace
 
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import OutboxRow
 from saga_stores._json import storable
-from saga_stores._rows import outbox_key
+from saga_stores._rows import OUTBOX_COLUMNS, outbox_key
 from saga_stores.sqlite.connection import CODEC, QUERIES, to_micros, writing
+
+_CLAIM = OUTBOX_COLUMNS.index("claimed_until")
 
 
 def settle(connection: sqlite3.Connection, fences: Sequence[Fence]) -> None:
@@ -60,7 +61,11 @@ def claim(
         return []  # nearly always: no write lock for that
     with writing(connection):
         lapsed = connection.execute(QUERIES["lapsed"], (to_micros(now), limit))
-        rows = [CODEC.outgoing(row) for row in lapsed.fetchall()]
-        keys = ((to_micros(until), *outbox_key(row.fence)) for row in rows)
+        # With the new claim in its place: what the old one says is of no account.
+        rows = [
+            (*row[:_CLAIM], to_micros(until), *row[_CLAIM + 1 :])
+            for row in lapsed.fetchall()
+        ]
+        keys = ((to_micros(until), row[0], row[1], row[3]) for row in rows)
         connection.executemany(QUERIES["extend"], keys)
-    return [replace(row, claimed_until=until) for row in rows]
+    return [CODEC.outgoing(row) for row in rows]

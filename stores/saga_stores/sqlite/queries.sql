@@ -91,14 +91,14 @@ GROUP BY state;
 -- name: due
 SELECT id
 FROM sagas
-WHERE wake_at <= ?
+WHERE wake_at <= ? AND id NOT IN (SELECT value FROM json_each(?))
 ORDER BY wake_at, id
 LIMIT ?;
 
 -- name: next_due
 SELECT min(wake_at)
 FROM sagas
-WHERE wake_at IS NOT NULL;
+WHERE wake_at IS NOT NULL AND id NOT IN (SELECT value FROM json_each(?));
 
 -- name: insert_plan
 -- Two processes may start the same definition.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Self
 
 from saga_orchestrator.core.decision import Decision
@@ -19,6 +19,7 @@ from saga_orchestrator.ports.store import (
     LEASE,
     Migration,
     OutboxRow,
+    Page,
     SagaFilter,
     SagaRecord,
     Store,
@@ -27,6 +28,7 @@ from saga_stores._rows import Row
 from saga_stores.sqlite import loading, outbox, schema
 from saga_stores.sqlite.connection import (
     QUERIES,
+    as_list,
     from_micros,
     open_reader,
     open_writer,
@@ -137,14 +139,17 @@ class SqliteSagaStore(Store):
 
     # -- time --------------------------------------------------------------
 
-    async def due(self, limit: int) -> list[SagaId]:
+    async def due(
+        self, limit: int, *, without: Collection[SagaId] = ()
+    ) -> list[SagaId]:
         """Return sagas whose ``wake_at`` has passed, the longest due first."""
         now = to_micros(self._clock.now())
-        return [row[0] for row in await self._rows("due", now, limit)]
+        rows = await self._rows("due", now, *as_list(without), limit)
+        return [row[0] for row in rows]
 
-    async def next_due(self) -> dt.datetime | None:
+    async def next_due(self, *, without: Collection[SagaId] = ()) -> dt.datetime | None:
         """Return the earliest ``wake_at``."""
-        ((earliest,),) = await self._rows("next_due")
+        ((earliest,),) = await self._rows("next_due", *as_list(without))
         return None if earliest is None else from_micros(earliest)
 
     async def now(self) -> dt.datetime:
@@ -161,13 +166,13 @@ class SqliteSagaStore(Store):
         """Return a saga with its history and everything else that is known."""
         return await self._reader.run(loading.record, self._caches, saga_id)
 
-    async def find(self, which: SagaFilter) -> list[Saga]:
-        """Return snapshots without data, newest first."""
-        return await self._reader.run(loading.find, self._caches, which)
+    async def page(self, which: SagaFilter) -> Page[Saga]:
+        """Return snapshots without data, newest first, and what cannot be read."""
+        return await self._reader.run(loading.page, self._caches, which)
 
-    async def open_residuals(
+    async def residual_page(
         self, limit: int, *, after: tuple[SagaId, int] | None = None
-    ) -> list[Residual]:
+    ) -> Page[Residual]:
         """Return residuals that nobody has settled, by saga id and number."""
         return await self._reader.run(loading.open_residuals, limit, after)
 
@@ -208,7 +213,7 @@ class SqliteSagaStore(Store):
         self._secret = await self._writer.run(schema.load_secret)
         await self._reader.open()
 
-    async def _rows(self, query: str, *arguments: int) -> list[Row]:
+    async def _rows(self, query: str, *arguments: int | str) -> list[Row]:
         def fetch(connection: sqlite3.Connection) -> list[Row]:
             return connection.execute(QUERIES[query], arguments).fetchall()
 

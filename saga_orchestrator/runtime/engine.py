@@ -15,6 +15,7 @@ from saga_orchestrator.core.states import SagaState
 from saga_orchestrator.ports.broker import Broker
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import LEASE, SagaFilter, Store
+from saga_orchestrator.runtime.complaints import Complaints
 from saga_orchestrator.runtime.intake import Intake
 from saga_orchestrator.runtime.parking import Parking
 from saga_orchestrator.runtime.pipeline import CommitPipeline
@@ -92,9 +93,17 @@ class Engine(Client):
         super().__init__(store, clock, rng, lease=LEASE)
         self.broker = broker
         self._routes = Routes(broker)
-        parking = Parking(broker, topology.dead, clock, rng)
+        self._complaints = Complaints(clock)
+        parking = Parking(broker, topology.dead, clock, rng, self._complaints)
         sink = LocalSink(self.pipeline, store, self._routes, clock, rng)
-        self._publisher = Publisher(store, broker, self.pipeline, clock, self._routes)
+        self._publisher = Publisher(
+            store,
+            broker,
+            self.pipeline,
+            clock,
+            self._routes,
+            complaints=self._complaints,
+        )
         self._relay = OutboxRelay(store, self._publisher, clock)
         self._timers = Timers(store, self.pipeline, clock)
         self._intake = Intake(
@@ -104,6 +113,7 @@ class Engine(Client):
             parking=parking,
             routes=self._routes,
             topology=topology,
+            complaints=self._complaints,
         )
         self._receiver = Receiver(
             broker=broker,
@@ -151,6 +161,7 @@ class Engine(Client):
             *super().problems(),
             *self.broker.problems(),
             *self._routes.problems(),
+            *self._complaints.problems(),
         ]
 
     async def resend_open(self) -> int:

@@ -26,6 +26,7 @@ from saga_orchestrator.errors import StoreError
 from saga_orchestrator.ports.broker import Broker, OutgoingMessage, Receipt
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import LEASE, Store
+from saga_orchestrator.runtime.complaints import Complaints, unconfirmed
 from saga_orchestrator.runtime.pipeline import CommitPipeline
 from saga_orchestrator.runtime.routes import Routes
 from saga_orchestrator.wire.envelope import COMMANDS, MESSAGE_BYTES_MAX
@@ -68,12 +69,15 @@ class Publisher:
         pipeline: CommitPipeline,
         clock: Clock,
         routes: Routes,
+        *,
+        complaints: Complaints,
     ) -> None:
         self._store = store
         self._broker = broker
         self._pipeline = pipeline
         self._clock = clock
         self._routes = routes
+        self._complaints = complaints
         self._gathered: deque[Offer] = deque()
         self._arrived = asyncio.Event()
         self._in_hand: dict[Fence, float] = {}
@@ -166,9 +170,14 @@ class Publisher:
         confirmed: list[Fence] = []
         returned: list[Frame] = []
         for frame, receipt in zip(frames, receipts, strict=True):
+            if receipt is Receipt.UNKNOWN:
+                key = frame.routing_key
+                self._complaints.note(key, unconfirmed(f"{key}: commands"))
+                continue
+            self._complaints.clear(frame.routing_key)
             if receipt is Receipt.CONFIRMED:
                 confirmed.extend(frame.fences)
-            elif receipt is Receipt.UNROUTABLE:
+            else:
                 returned.append(frame)
         if receipts:
             self._is_doubtful = set(receipts) == {Receipt.UNKNOWN}

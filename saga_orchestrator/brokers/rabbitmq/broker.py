@@ -124,6 +124,8 @@ class RabbitBroker(Broker):
     async def declare(self, queue: QueueSpec) -> None:
         """Create the queue, its dead-letter queue and the bindings."""
         doing = f"declaring queue {queue.name!r}"
+        if self._may_be_away and not self._consuming.is_up:
+            raise BrokerUnavailableError(f"{doing}: {self._consuming.problem}")
         async with self._consuming.scratch_channel(doing) as channel:
             await declare_queue(channel, queue, self._exchange)
 

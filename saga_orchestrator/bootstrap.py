@@ -23,12 +23,14 @@ def open_manager(
     definitions: Sequence[SagaDefinition] = (),
     handlers: Sequence[Handlers] = (),
     engine: bool = False,
+    broker_may_be_away: bool = False,
     migrate: bool | None = None,
 ) -> Opening[Manager]:
     """Open a manager as the settings say."""
     return Manager.open(
         store=settings.store,
         broker=settings.broker,
+        broker_may_be_away=broker_may_be_away,
         handlers=handlers,
         definitions=definitions,
         engine=engine,
@@ -42,6 +44,8 @@ def open_worker(
     settings: Settings,
     handlers: Sequence[Handlers],
     directions: frozenset[Direction] = frozenset(Direction),
+    *,
+    broker_may_be_away: bool = False,
 ) -> Opening[Worker]:
     """Open a participant without a store as the settings say."""
     clock = SystemClock()
@@ -50,7 +54,11 @@ def open_worker(
 
     async def opener() -> Worker:
         broker = await open_broker(
-            settings.broker, topology=settings.topology, clock=clock, rng=rng
+            settings.broker,
+            topology=settings.topology,
+            clock=clock,
+            rng=rng,
+            may_be_away=broker_may_be_away,
         )
         worker = Worker(
             broker=broker,

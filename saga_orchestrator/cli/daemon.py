@@ -58,7 +58,7 @@ async def run_until_stopped(
     stop.opened()
     try:
         ready(process)
-        problems: set[str] = set()
+        problems = _log_changes(set(), set(process.problems()))
         while not await stop.asked(within=LOOK_SECONDS):
             problems = _log_changes(problems, set(process.problems()))
         _log.info("stopping", drain_seconds=drain_seconds)

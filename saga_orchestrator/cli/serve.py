@@ -49,6 +49,9 @@ def serve(
     It advances the sagas of its store: sends commands, takes answers, fires
     timers. Run as many replicas as you like on one PostgreSQL.
 
+    Where the broker is away, at the start or later, it stays up, logs the problem,
+    keeps time, and goes on when the broker is back.
+
     A first signal drains and exits with 0, a second one exits at once.
 
     Example:
@@ -86,6 +89,10 @@ def serve(
         )
 
     opening = open_manager(
-        settings, definitions=loaded.sagas, handlers=loaded.services, engine=True
+        settings,
+        definitions=loaded.sagas,
+        handlers=loaded.services,
+        engine=True,
+        broker_may_be_away=True,
     )
     run(run_until_stopped(opening, settings.drain_seconds, ready))

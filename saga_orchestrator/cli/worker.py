@@ -49,7 +49,8 @@ def worker(
 ) -> None:
     """Run handlers for an orchestrator elsewhere, until SIGTERM or SIGINT.
 
-    It needs the broker and no store. Run as many as the load asks for.
+    It needs the broker and no store. Run as many as the load asks for. Where the
+    broker is away, at the start or later, it waits for it and logs the problem.
 
     Example:
         saga worker handlers.orders:payments --broker amqp://…
@@ -90,7 +91,7 @@ def worker(
         )
 
     directions = _directions(steps_only=steps_only, compensate_only=compensate_only)
-    opening = open_worker(settings, services, directions)
+    opening = open_worker(settings, services, directions, broker_may_be_away=True)
     run(run_until_stopped(opening, settings.drain_seconds, ready))
 
 

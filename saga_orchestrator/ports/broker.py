@@ -132,8 +132,13 @@ class Broker(Protocol):
 
     outlives_process: bool
 
-    async def open(self) -> None:
+    async def open(self, *, may_be_away: bool = False) -> None:
         """Connect, declare the topic exchange.
+
+        Args:
+            may_be_away: where nobody answers, return all the same, and connect
+                when somebody does. ``problems`` says so meanwhile, and
+                ``consume`` begins then.
 
         Raises:
             BrokerUnavailableError: the broker does not answer, or refuses the
@@ -168,6 +173,11 @@ class Broker(Protocol):
         subscription survives reconnects, broker restarts, a broker-sent cancel
         and a deleted queue. A handler that raises leaves its message unsettled
         until it is requeued by the adapter; it must not happen.
+
+        Raises:
+            TopologyError: the queue exists with another type or arguments.
+            BrokerUnavailableError: no connection in time, and the handle was not
+                opened with ``may_be_away``.
         """
         ...
 

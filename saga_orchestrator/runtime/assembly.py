@@ -25,6 +25,7 @@ class Parts:
 
     store: str | Store
     broker: str | Broker | None
+    broker_may_be_away: bool
     registry: Registry
     engine: bool | None
     topology: Topology
@@ -59,7 +60,11 @@ async def assemble(parts: Parts) -> Assembled:
         broker = None
         if has_engine:
             broker = await open_broker(
-                parts.broker, topology=parts.topology, clock=clock, rng=parts.rng
+                parts.broker,
+                topology=parts.topology,
+                clock=clock,
+                rng=parts.rng,
+                may_be_away=parts.broker_may_be_away,
             )
             opened.push_async_callback(broker.close)
         engine = _engine(parts, store, broker, clock)
@@ -75,8 +80,11 @@ async def open_broker(
     topology: Topology,
     clock: Clock,
     rng: random.Random,
+    may_be_away: bool = False,
 ) -> Broker:
     """Open the broker behind a URL, or take the open one; None: in this process.
+
+    Where it may be away, and nobody answers, the handle connects later.
 
     Raises:
         ConfigurationError: an unknown scheme.
@@ -88,7 +96,7 @@ async def open_broker(
     adapter = adapter_for(BROKERS, "broker", url)
     opened: Broker = adapter(url, topology=topology, clock=clock, rng=rng)
     try:
-        await opened.open()
+        await opened.open(may_be_away=may_be_away)
     except BaseException:
         await opened.close()
         raise

@@ -15,6 +15,7 @@ from saga_orchestrator.core.states import SagaState
 from saga_orchestrator.ports.broker import Broker
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import LEASE, SagaFilter, Store
+from saga_orchestrator.runtime.complaints import Complaints
 from saga_orchestrator.runtime.intake import Intake
 from saga_orchestrator.runtime.outage import Outage
 from saga_orchestrator.runtime.parking import Parking
@@ -94,13 +95,20 @@ class Engine(Client):
         super().__init__(store, clock, rng, lease=LEASE)
         self.broker = broker
         self._routes = Routes(broker)
-        parking = Parking(broker, topology.dead, clock, rng)
+        self._complaints = Complaints(clock)
+        parking = Parking(broker, topology.dead, clock, rng, self._complaints)
         away = self.outage
         sink = LocalSink(
             self.pipeline, store, self._routes, clock, rng=rng, outage=away
         )
         self._publisher = Publisher(
-            store, broker, self.pipeline, clock, self._routes, outage=away
+            store,
+            broker,
+            self.pipeline,
+            clock,
+            self._routes,
+            outage=away,
+            complaints=self._complaints,
         )
         self._relay = OutboxRelay(store, self._publisher, clock, rng, away)
         self._timers = Timers(store, self.pipeline, clock, rng, away)
@@ -111,6 +119,7 @@ class Engine(Client):
             parking=parking,
             routes=self._routes,
             topology=topology,
+            complaints=self._complaints,
         )
         self._receiver = Receiver(
             broker=broker,
@@ -158,6 +167,7 @@ class Engine(Client):
             *super().problems(),
             *self.broker.problems(),
             *self._routes.problems(),
+            *self._complaints.problems(),
         ]
 
     async def resend_open(self) -> int:

@@ -23,6 +23,7 @@ from saga_orchestrator.errors import (
 )
 from saga_orchestrator.ports.broker import Broker, Consumer, Delivery, QueueSpec
 from saga_orchestrator.ports.store import Store
+from saga_orchestrator.runtime.complaints import Complaints
 from saga_orchestrator.runtime.parking import Parking
 from saga_orchestrator.runtime.pipeline import CommitPipeline
 from saga_orchestrator.runtime.routes import Routes
@@ -31,6 +32,9 @@ from saga_orchestrator.wire.envelope import COMMANDS, read_commands, read_replie
 from saga_orchestrator.wire.topology import Topology
 
 PREFETCH = 64
+
+_LIMITS = ("expired", "maxlen")
+"""Reasons for a dead letter that come from a limit which we never set."""
 
 _Reader = Callable[[Delivery], list[Answered | MessageError]]
 
@@ -47,6 +51,7 @@ class Intake:
         parking: Parking,
         routes: Routes,
         topology: Topology,
+        complaints: Complaints,
     ) -> None:
         self._broker = broker
         self._store = store
@@ -54,6 +59,7 @@ class Intake:
         self._parking = parking
         self._routes = routes
         self._topology = topology
+        self._complaints = complaints
         self._consumers: list[Consumer] = []
         self._in_hand = 0
         self._empty = asyncio.Event()
@@ -155,10 +161,24 @@ class Intake:
         self, delivery: Delivery
     ) -> list[Answered | MessageError]:
         """Settle the commands of a dead letter as unknown; nobody answered them."""
+        self._look_for_limits(delivery.headers)
         if delivery.kind != COMMANDS:
             raise MessageError(f"not a command: {_why(delivery.headers)}")
         why = _why(delivery.headers)
         return [self._unknown(command, why) for command in read_commands(delivery.body)]
+
+    def _look_for_limits(self, headers: Mapping[str, object]) -> None:
+        """Complain of a queue that drops what it took.
+
+        Policies cannot be seen over AMQP; this is what shows that there is one.
+        """
+        if headers.get("x-first-death-reason") in _LIMITS:
+            queue = str(headers.get("x-first-death-queue"))[:255]
+            self._complaints.note(
+                f"{queue}: drops",
+                f"queue {queue!r} drops messages ({_why(headers)}): take the TTL or "
+                "length limit off its policy (rabbitmqctl list_policies)",
+            )
 
     def _unknown(self, command: Command, why: str) -> Answered | MessageError:
         key = command.routing_key

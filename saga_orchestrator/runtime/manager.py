@@ -47,6 +47,7 @@ class Manager(Operator):
         *,
         store: str | Store = "memory://",
         broker: str | Broker | None = None,
+        broker_may_be_away: bool = False,
         handlers: Iterable[Handlers] = (),
         definitions: Iterable[SagaDefinition] = (),
         engine: bool | None = None,
@@ -62,6 +63,10 @@ class Manager(Operator):
             store: a URL, or an open store, which ``close`` then closes too.
             broker: a URL, or an open broker; None: in this process. Without an
                 engine none is used.
+            broker_may_be_away: open even where nobody answers at the broker's
+                address: sagas start and timers fire, commands go out when it is
+                there, and ``problems`` says so meanwhile. A broker that refuses
+                the login is an error all the same.
             handlers: services whose handlers run in this process.
             definitions: sagas to start by name; checked against the handlers.
             engine: run one here: publish, relay, fire timers, take answers.
@@ -84,6 +89,7 @@ class Manager(Operator):
         parts = Parts(
             store=store,
             broker=broker,
+            broker_may_be_away=broker_may_be_away,
             registry=Registry(handlers),
             engine=engine,
             topology=topology or Topology(),

@@ -26,6 +26,7 @@ from saga_orchestrator.errors import StoreError
 from saga_orchestrator.ports.broker import Broker, OutgoingMessage, Receipt
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import LEASE, Store
+from saga_orchestrator.runtime.complaints import Complaints, unconfirmed
 from saga_orchestrator.runtime.outage import Outage
 from saga_orchestrator.runtime.pipeline import CommitPipeline
 from saga_orchestrator.runtime.routes import Routes
@@ -71,6 +72,7 @@ class Publisher:
         routes: Routes,
         *,
         outage: Outage,
+        complaints: Complaints,
     ) -> None:
         self._store = store
         self._broker = broker
@@ -78,6 +80,7 @@ class Publisher:
         self._clock = clock
         self._routes = routes
         self._outage = outage
+        self._complaints = complaints
         self._gathered: deque[Offer] = deque()
         self._arrived = asyncio.Event()
         self._in_hand: dict[Fence, float] = {}
@@ -173,9 +176,14 @@ class Publisher:
         confirmed: list[Fence] = []
         returned: list[Frame] = []
         for frame, receipt in zip(frames, receipts, strict=True):
+            if receipt is Receipt.UNKNOWN:
+                key = frame.routing_key
+                self._complaints.note(key, unconfirmed(f"{key}: commands"))
+                continue
+            self._complaints.clear(frame.routing_key)
             if receipt is Receipt.CONFIRMED:
                 confirmed.extend(frame.fences)
-            elif receipt is Receipt.UNROUTABLE:
+            else:
                 returned.append(frame)
         if receipts:
             self._is_doubtful = set(receipts) == {Receipt.UNKNOWN}

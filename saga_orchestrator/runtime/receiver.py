@@ -37,7 +37,7 @@ from saga_orchestrator.runtime.registry import Registry
 from saga_orchestrator.runtime.sinks import Sink
 from saga_orchestrator.runtime.supervisor import Supervisor
 from saga_orchestrator.wire.envelope import COMMANDS, read_commands
-from saga_orchestrator.wire.frame import pack
+from saga_orchestrator.wire.frame import split
 from saga_orchestrator.wire.topology import Topology
 
 QUARANTINE_HEADER = "saga-quarantine"
@@ -154,7 +154,7 @@ class Receiver:
             return False
         suspect = delivery.redelivered or QUARANTINE_HEADER in delivery.headers
         if suspect and len(commands) > 1:
-            await self._split(commands, queue)
+            await self._split(delivery.body, queue)
             return True
         if suspect:
             return await self._run_suspect(commands[0], queue, service)
@@ -176,18 +176,13 @@ class Receiver:
             awaited = await self._sink.is_awaited(command.fence)
             return not awaited or await self._run(command, queue, service)
 
-    async def _split(self, commands: list[Command], queue: str) -> None:
+    async def _split(self, body: bytes, queue: str) -> None:
         """Put each command of a frame that came back into a message of its own."""
         messages = [
             OutgoingMessage(
-                queue,
-                frame.body,
-                COMMANDS,
-                exchange="",
-                headers={QUARANTINE_HEADER: 1},
+                queue, one, COMMANDS, exchange="", headers={QUARANTINE_HEADER: 1}
             )
-            for command in commands
-            for frame in pack([command])
+            for one in split(body)
         ]
         backoff = Backoff(self._rng)
         while messages:

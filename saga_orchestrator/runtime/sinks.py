@@ -23,6 +23,7 @@ from saga_orchestrator.ports.broker import Broker, OutgoingMessage, Receipt
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import Store
 from saga_orchestrator.runtime.backoff import Backoff
+from saga_orchestrator.runtime.complaints import Complaints, unconfirmed
 from saga_orchestrator.runtime.outage import Outage
 from saga_orchestrator.runtime.pipeline import CommitPipeline
 from saga_orchestrator.runtime.routes import Routes
@@ -119,10 +120,16 @@ class RemoteSink:
     """Publishes answers to the orchestrators; batches form by themselves."""
 
     def __init__(
-        self, broker: Broker, queue: str, clock: Clock, rng: random.Random
+        self,
+        broker: Broker,
+        queue: str,
+        clock: Clock,
+        rng: random.Random,
+        complaints: Complaints,
     ) -> None:
         self._broker = broker
         self._queue = queue
+        self._complaints = complaints
         self._clock = clock
         self._rng = rng
         self._gathered: deque[tuple[Reply, asyncio.Future[None]]] = deque()
@@ -163,6 +170,8 @@ class RemoteSink:
             pairs = zip(messages, receipts, strict=True)
             messages = [m for m, receipt in pairs if receipt is not Receipt.CONFIRMED]
             if not messages:
+                self._complaints.clear(self._queue)
                 return
+            self._complaints.note(self._queue, unconfirmed(f"{self._queue}: answers"))
             _log.warning("answers not confirmed yet", messages=len(messages))
             await self._clock.sleep(backoff.next())

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 
 import structlog
 
 from saga_orchestrator.core.states import Direction
+from saga_orchestrator.errors import BrokerUnavailableError
 from saga_orchestrator.ports.broker import Broker, QueueSpec
 from saga_orchestrator.ports.clock import Clock
+from saga_orchestrator.runtime.backoff import Backoff
+from saga_orchestrator.runtime.complaints import Complaints
 from saga_orchestrator.runtime.manager import DRAIN_SECONDS
 from saga_orchestrator.runtime.parking import Parking
 from saga_orchestrator.runtime.receiver import Receiver
@@ -38,12 +42,15 @@ class Worker:
         self._broker = broker
         self._topology = topology
         self._supervisor = Supervisor(clock)
-        self._sink = RemoteSink(broker, topology.replies, clock, rng)
+        self._clock = clock
+        self._rng = rng
+        self._complaints = Complaints(clock)
+        self._sink = RemoteSink(broker, topology.replies, clock, rng, self._complaints)
         self._receiver = Receiver(
             broker=broker,
             registry=registry,
             sink=self._sink,
-            parking=Parking(broker, topology.dead, clock, rng),
+            parking=Parking(broker, topology.dead, clock, rng, self._complaints),
             supervisor=self._supervisor,
             clock=clock,
             rng=rng,
@@ -55,16 +62,34 @@ class Worker:
 
     async def open(self) -> None:
         """Declare the queues and take commands."""
-        names = self._topology
         await self._supervisor.open()
         self._supervisor.loop("replies", self._sink.run)
-        await self._broker.declare(QueueSpec(names.replies, dead_letter=names.dead))
-        await self._broker.declare(QueueSpec(names.undelivered))
+        try:
+            await self._declare()
+        except BrokerUnavailableError:
+            self._supervisor.once("queues", self._declare_later)
         await self._receiver.open()
 
     def problems(self) -> list[str]:
         """Name what is wrong now; empty: everything works."""
-        return [*self._broker.problems(), *self._supervisor.problems()]
+        return [
+            *self._broker.problems(),
+            *self._supervisor.problems(),
+            *self._complaints.problems(),
+        ]
+
+    async def _declare(self) -> None:
+        """Create what the orchestrators consume: they may come later."""
+        names = self._topology
+        await self._broker.declare(QueueSpec(names.replies, dead_letter=names.dead))
+        await self._broker.declare(QueueSpec(names.undelivered))
+
+    async def _declare_later(self) -> None:
+        backoff = Backoff(self._rng)
+        while True:
+            await self._clock.sleep(backoff.next())
+            with contextlib.suppress(BrokerUnavailableError):
+                return await self._declare()
 
     async def run(self) -> None:
         """Return when ``stop`` was called; handlers run meanwhile."""

@@ -171,7 +171,7 @@ def read_commands(body: bytes) -> list[Command]:
         MalformedMessageError: names the field.
         UnsupportedVersionError: of a version that this code does not speak.
     """
-    document = _read(body)
+    document = read_document(body)
     try:
         fields = _Commands.model_validate(document).commands
     except ValidationError as error:
@@ -188,13 +188,19 @@ def read_replies(body: bytes) -> list[Reply]:
         UnsupportedVersionError: of a version that this code does not speak.
     """
     try:
-        fields = _Replies.model_validate(_read(body)).replies
+        fields = _Replies.model_validate(read_document(body)).replies
     except ValidationError as error:
         raise MalformedMessageError(_problem(error)) from error
     return [_reply(item) for item in fields]
 
 
-def _read(body: bytes) -> dict[str, Any]:
+def read_document(body: bytes) -> dict[str, Any]:
+    """Read a message as it is, its fields unseen.
+
+    Raises:
+        MalformedMessageError: not a JSON object within our limits.
+        UnsupportedVersionError: of a version that this code does not speak.
+    """
     try:
         document = decode(
             body,

@@ -7,12 +7,18 @@ that a command that harms its consumer takes no neighbour with it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from saga_orchestrator.core.commands import Command, Reply
 from saga_orchestrator.core.fence import Fence
-from saga_orchestrator.wire.envelope import VERSION, command_text, reply_text
+from saga_orchestrator.wire.envelope import (
+    VERSION,
+    command_text,
+    read_document,
+    reply_text,
+)
 
 COMMANDS_MAX = 32
 BYTES_MAX = 256 * 1024
@@ -57,6 +63,25 @@ def pack(commands: Iterable[Command]) -> list[Frame]:
         group.append(item)
     frames.extend(_frame(key, group) for key, group in filling.items())
     return frames
+
+
+def split(body: bytes) -> list[bytes]:
+    """Return a message of commands as messages of one command each, in order.
+
+    What it holds that this program does not know, for it is newer, is in each.
+
+    Raises:
+        MalformedMessageError, UnsupportedVersionError: as ``read_commands``.
+    """
+    document = read_document(body)
+    return [
+        json.dumps(
+            {**document, "commands": [command]},
+            ensure_ascii=False,
+            separators=(",", ":"),
+        ).encode()
+        for command in document["commands"]
+    ]
 
 
 def pack_replies(replies: Sequence[Reply]) -> bytes:

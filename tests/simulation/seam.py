@@ -38,10 +38,10 @@ class ProcessBroker(MemoryBroker):
         self.outlives_process = not world.is_embedded
         life.at_end(self.crash)
 
-    async def open(self) -> None:
+    async def open(self, *, may_be_away: bool = False) -> None:
         """Connect."""
         await self._life.step()
-        await super().open()
+        await super().open(may_be_away=may_be_away)
 
     async def declare(self, queue: QueueSpec) -> None:
         """Declare, with the delivery limit of this world's broker."""

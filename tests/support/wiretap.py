@@ -82,6 +82,7 @@ class Seen:
 
 
 Rule = Callable[[Seen], Awaitable[bool]]
+Alter = Callable[[Seen, bytes], bytes]
 
 
 async def pass_all(seen: Seen) -> bool:
@@ -90,11 +91,18 @@ async def pass_all(seen: Seen) -> bool:
     return True
 
 
+def unaltered(seen: Seen, data: bytes) -> bytes:
+    """Pass a message on as it is."""
+    del seen
+    return data
+
+
 class Wiretap(TcpProxy):
     """Passes on what its rule lets pass.
 
     Attributes:
         rule: asked about each message; tests set it.
+        alter: makes of a message that passes the bytes that go on, or none.
         acks: how many acknowledgements of deliveries were passed.
         refused: how many times the broker said that it did not take a message.
         published: how often each command was passed to the broker, by step.
@@ -103,6 +111,7 @@ class Wiretap(TcpProxy):
     def __init__(self, target_port: int, wire: Callable[[], Wire]) -> None:
         super().__init__(target_port, wire=wire)
         self.rule: Rule = pass_all
+        self.alter: Alter = unaltered
         self.acks = 0
         self.refused = 0
         self.published: Counter[str] = Counter()
@@ -125,7 +134,7 @@ class Wiretap(TcpProxy):
                     self.acks += seen.is_ack
                     self.refused += seen.kind == "basic.nack"
                     self.published.update(seen.commands)
-                    writer.write(message.data)
+                    writer.write(self.alter(seen, message.data))
                 await writer.drain()
 
     def _read(self, message: Message, *, from_server: bool) -> Seen:

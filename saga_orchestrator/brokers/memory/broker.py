@@ -171,8 +171,9 @@ class MemoryBroker(Broker):
         self._consumers: list[MemoryConsumer] = []
         self._is_open = False
 
-    async def open(self) -> None:
-        """Declare the topic exchange."""
+    async def open(self, *, may_be_away: bool = False) -> None:
+        """Declare the topic exchange; it is never away."""
+        del may_be_away
         self._node.declare_exchange(self._exchange)
         self._is_open = True
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from typing import TYPE_CHECKING
 
 from aio_pika.exceptions import ChannelNotFoundEntity
 
 from saga_orchestrator.brokers.rabbitmq.consumer import RabbitConsumer
+from saga_orchestrator.brokers.rabbitmq.failures import is_refusal
 from saga_orchestrator.brokers.rabbitmq.link import Link, Timing, check_url
 from saga_orchestrator.brokers.rabbitmq.publisher import Publisher
 from saga_orchestrator.brokers.rabbitmq.queues import declare_exchange, declare_queue
 from saga_orchestrator.brokers.tasks import TaskSet
+from saga_orchestrator.errors import BrokerError, BrokerUnavailableError
 from saga_orchestrator.ports.broker import (
     Broker,
     DeliveryHandler,
@@ -90,21 +93,39 @@ class RabbitBroker(Broker):
         )
         self._consumers: list[RabbitConsumer] = []
         self._tasks = TaskSet()
+        self._may_be_away = False
 
-    async def open(self) -> None:
+    async def open(self, *, may_be_away: bool = False) -> None:
         """Connect, declare the topic exchange."""
+        self._may_be_away = may_be_away
         links = (self._publishing, self._consuming)
-        for link in links:
-            await link.open(self._open_timeout)
+        try:
+            for link in links:
+                await link.open(0 if may_be_away else self._open_timeout)
+            await self._declare_exchange()
+        except BrokerUnavailableError as error:
+            if not may_be_away or is_refusal(error.__cause__):
+                raise
+            self._tasks.spawn(self._declare_exchange_later())
+        for link in links:  # only now: a failed open can be tried again
+            self._tasks.spawn(link.keep_open())
+
+    async def _declare_exchange(self) -> None:
         doing = f"declaring exchange {self._exchange!r}"
         async with self._consuming.scratch_channel(doing) as channel:
             await declare_exchange(channel, self._exchange)
-        for link in links:  # only now: a failed open can be tried again
-            self._tasks.spawn(link.keep_open())
+
+    async def _declare_exchange_later(self) -> None:
+        while True:
+            await self._clock.sleep(self._timing.reconnect)
+            with contextlib.suppress(BrokerError):
+                return await self._declare_exchange()
 
     async def declare(self, queue: QueueSpec) -> None:
         """Create the queue, its dead-letter queue and the bindings."""
         doing = f"declaring queue {queue.name!r}"
+        if self._may_be_away and not self._consuming.is_up:
+            raise BrokerUnavailableError(f"{doing}: {self._consuming.problem}")
         async with self._consuming.scratch_channel(doing) as channel:
             await declare_queue(channel, queue, self._exchange)
 
@@ -126,7 +147,14 @@ class RabbitBroker(Broker):
             clock=self._clock,
             tasks=self._tasks,
         )
-        await consumer.subscribe()
+        try:
+            if self._may_be_away and not self._consuming.is_up:
+                consumer.postpone()
+            else:
+                await consumer.subscribe()
+        except BrokerUnavailableError:
+            if not self._may_be_away:
+                raise  # else ``keep_consuming`` tries again
         self._consumers.append(consumer)
         self._tasks.spawn(consumer.keep_consuming())
         return consumer

@@ -122,6 +122,10 @@ class RabbitConsumer(Consumer):
             return None
         return self._problem or f"queue {self._queue.name!r} is not consumed"
 
+    def postpone(self) -> None:
+        """Leave it to ``keep_consuming`` to subscribe, once there is a connection."""
+        self._ended.set()
+
     async def subscribe(self) -> None:
         """Declare the queue and consume it on a new channel.
 

@@ -79,6 +79,11 @@ class Link:
             )
         return self._problem and f"{self._name} connection: {self._problem}"
 
+    @property
+    def is_up(self) -> bool:
+        """Tell whether there is a connection, as far as is known."""
+        return self._ready.is_set() and not self._is_closed
+
     async def open(self, patience: float) -> None:
         """Connect for the first time; try again while nobody answers.
 

@@ -3,7 +3,9 @@
 All queues are quorum queues: replicated, and they count deliveries. What
 passes the limit is dead-lettered *at least once* (which needs
 ``reject-publish``), so that not even that step loses a message. Everything
-else (lengths, replicas) is left to policies.
+else (lengths, replicas) is left to policies; where one limits the length, a
+queue refuses what is new, and what it has stays (unless it says ``drop-head``,
+which wins over ours).
 """
 
 from __future__ import annotations
@@ -49,7 +51,11 @@ async def declare_queue(
 
 def _arguments(queue: QueueSpec) -> FieldTable:
     if queue.dead_letter is None:
-        return {"x-queue-type": "quorum", "x-delivery-limit": _PARKING_LIMIT}
+        return {
+            "x-queue-type": "quorum",
+            "x-delivery-limit": _PARKING_LIMIT,
+            "x-overflow": "reject-publish",
+        }
     return {
         "x-queue-type": "quorum",
         # RabbitMQ counts returns: a limit of 0 allows one delivery

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from saga_orchestrator.core.states import Direction
 from saga_orchestrator.wire.envelope import read_commands
-from saga_orchestrator.wire.frame import BYTES_MAX, COMMANDS_MAX, pack
+from saga_orchestrator.wire.frame import BYTES_MAX, COMMANDS_MAX, pack, split
 from tests.unit.wire.samples import SAGA_ID, command, fence
 
 
@@ -94,3 +94,14 @@ def test_a_frame_is_plain_json():
     document = json.loads(frame.body)
     assert document["v"] == 1
     assert document["commands"][0]["idempotency_key"] == f"{SAGA_ID}:charge:action"
+
+
+def test_a_frame_is_split_without_loss():
+    """Each command comes out as it went in, with what a newer program added."""
+    (frame,) = pack(_numbered(3))
+    document = json.loads(frame.body)
+    document["later"] = {"a": [1, 2.5]}
+    for number, one in enumerate(document["commands"]):
+        one["priority"] = number
+    parts = [json.loads(part) for part in split(json.dumps(document).encode())]
+    assert parts == [{**document, "commands": [one]} for one in document["commands"]]

@@ -1,0 +1,52 @@
+"""Complaints: what went wrong lately, shown until it has passed.
+
+A loop that tries again does not raise, so nobody would hear of it. It notes
+under a name what it could not do, and clears the name when it could.
+"""
+
+from __future__ import annotations
+
+from saga_orchestrator.ports.clock import Clock
+
+RECENT_SECONDS = 60.0
+"""What was not noted again for so long has passed: the longest pause is shorter."""
+NAMES_MAX = 20
+"""Names that are shown; more are counted as one."""
+
+
+class Complaints:
+    """Problems by name, each with the time it was noted last."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._noted: dict[str, tuple[str, float]] = {}
+
+    def note(self, name: str, text: str) -> None:
+        """Note a problem; it is shown for a minute, or until it is cleared."""
+        now = self._clock.monotonic()
+        self._noted.pop(name, None)  # in the order of their times
+        self._noted[name] = (text, now)
+        oldest = next(iter(self._noted))
+        if now - self._noted[oldest][1] > RECENT_SECONDS:
+            del self._noted[oldest]
+
+    def clear(self, name: str) -> None:
+        """Forget a problem: what failed has worked."""
+        self._noted.pop(name, None)
+
+    def problems(self) -> list[str]:
+        """Name what was noted in the last minute, and not cleared."""
+        since = self._clock.monotonic() - RECENT_SECONDS
+        recent = [text for text, at in self._noted.values() if at >= since]
+        if len(recent) > NAMES_MAX:
+            rest = len(recent) - NAMES_MAX
+            recent = [*recent[:NAMES_MAX], f"and {rest} more of this kind"]
+        return recent
+
+
+def unconfirmed(what: str) -> str:
+    """Return the text for what the broker does not confirm."""
+    return (
+        f"{what} not confirmed: the broker is silent or forbids it, or a queue takes "
+        "nothing (it is full, or has lost its majority)"
+    )

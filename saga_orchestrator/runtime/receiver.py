@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from saga_orchestrator.core.commands import Answer, Command, Reply, routing_key
@@ -20,6 +20,7 @@ from saga_orchestrator.core.states import Direction
 from saga_orchestrator.errors import MessageError, StoreError
 from saga_orchestrator.participant.executor import execute, execute_long
 from saga_orchestrator.participant.handlers import Handler, Handlers
+from saga_orchestrator.participant.store_time import StoreTime
 from saga_orchestrator.participant.threads import HandlerThreads
 from saga_orchestrator.ports.broker import (
     Broker,
@@ -85,6 +86,7 @@ class Receiver:
         self._slots = {way: asyncio.Semaphore(concurrency) for way in Direction}
         self._threads = HandlerThreads(len(Direction) * concurrency)
         self._quarantine = Quarantine(clock, rng)
+        self._store_time = StoreTime(clock)
         self._consumers: list[Consumer] = []
         self._in_hand = InHand()
         self._takes_nothing = asyncio.Event()
@@ -158,6 +160,8 @@ class Receiver:
         except MessageError as error:
             await self._parking.park(delivery, queue, str(error))
             return False
+        for command in commands:
+            self._store_time.hear(command)
         suspect = delivery.redelivered or QUARANTINE_HEADER in delivery.headers
         if suspect and len(commands) > 1:
             await self._split(commands, queue)
@@ -219,16 +223,12 @@ class Receiver:
             return True
         if handler.long:
             return await self._begin_long(command, handler, answers)
-        async with self._slots[command.fence.direction]:
-            if self._in_hand.is_draining:
-                return False
-            try:
-                async with self._in_hand.interruptible():
-                    reply = await execute(
-                        command, handler, clock=self._clock, threads=self._threads
-                    )
-            except Interrupted:
-                return False
+        reply = await self._perform(
+            command,
+            lambda: execute(command, handler, clock=self._clock, threads=self._threads),
+        )
+        if reply is None:
+            return False
         await answers.send(reply)
         return True
 
@@ -245,48 +245,60 @@ class Receiver:
                     answers.settled.set()
 
         async def work() -> None:
-            async with self._slots[command.fence.direction]:
-                if self._in_hand.is_draining:
-                    return
-                try:
-                    async with self._in_hand.interruptible():
-                        reply = await execute_long(
-                            command,
-                            handler,
-                            answers.send,
-                            clock=self._clock,
-                            threads=self._threads,
-                        )
-                except Interrupted:
-                    if not answers.accepted:
-                        return
-                    # Its delivery is gone: only an answer brings it back.
-                    reply = _later(command, "its process was stopped", AGAIN)
-            await answers.send(reply)
+            reply = await self._perform(
+                command,
+                lambda: execute_long(
+                    command,
+                    handler,
+                    answers.send,
+                    clock=self._clock,
+                    threads=self._threads,
+                ),
+            )
+            if reply is None and answers.are_sent:
+                # Its delivery is gone: only an answer brings it back.
+                reply = _later(command, "its process was stopped", AGAIN)
+            if reply is not None:
+                await answers.send(reply)
 
         self._supervisor.once(f"long {command.action}", run)
         await answers.settled.wait()
-        return answers.accepted
+        return answers.are_sent
+
+    async def _perform(
+        self, command: Command, run: Callable[[], Awaitable[Reply]]
+    ) -> Reply | None:
+        """Run a handler when it is its turn; None: a drain left it without answer."""
+        async with self._slots[command.fence.direction]:
+            if self._in_hand.is_draining:
+                return None
+            if self._store_time.is_late(command):
+                return self._store_time.put_off(command)
+            try:
+                async with self._in_hand.interruptible():
+                    return await run()
+            except Interrupted:
+                return None
 
 
 class _Answers:
     """Sends a command's answers, marked with the queue it came from.
 
     Attributes:
-        accepted: whether *accepted* was sent and is safe.
+        are_sent: whether one was sent and is safe.
         settled: set when the delivery's fate is known.
     """
 
     def __init__(self, sink: Sink, queue: str) -> None:
         self._sink = sink
         self._queue = queue
-        self.accepted = False
+        self.are_sent = False
         self.settled = asyncio.Event()
 
     async def send(self, reply: Reply) -> None:
         """Hand an answer on; return when it is safe."""
         await self._sink.answer(replace(reply, answered_by=self._queue))
-        self.accepted = self.accepted or reply.answer is Answer.ACCEPTED
+        self.are_sent = True
         self.settled.set()
 
 

@@ -5,7 +5,7 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # the targets share .venv
-.PHONY: help demo test simulate chaos check lint format clean
+.PHONY: help demo test simulate chaos drain check lint format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,7 +14,7 @@ demo: .venv/.runtime ## Run sagas with faults and check them; installs only what
 	$(BIN)/saga demo
 
 test: ## Run everything, against real PostgreSQL and RabbitMQ
-	@PYTHON=$(PYTHON) tools/install_packages.sh python3-venv postgresql rabbitmq-server
+	@PYTHON=$(PYTHON) tools/install_packages.sh python3-venv postgresql rabbitmq-server faketime
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
@@ -24,6 +24,10 @@ simulate: .venv/.dev ## Play SEEDS=1000 simulated worlds from FIRST=0 on STORE=m
 chaos: .venv/.dev ## Break real servers for MINUTES=10, with SEED=N; the last line is JSON
 	@PYTHON=$(PYTHON) tools/install_packages.sh postgresql rabbitmq-server
 	@$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),10) $(if $(SEED),--seed $(SEED))
+
+drain: .venv/.dev ## Send COUNT=200 SIGTERMs at random moments, with SEED=N; the last line is JSON
+	@PYTHON=$(PYTHON) tools/install_packages.sh postgresql rabbitmq-server
+	@$(BIN)/python -m tests.drains --count $(or $(COUNT),200) $(if $(SEED),--seed $(SEED))
 
 mutants: .venv/.dev ## Plant bugs in the engine, one after the other; a seed must catch each
 	@$(BIN)/python -m tests.mutants $(if $(SEEDS),--seeds $(SEEDS))

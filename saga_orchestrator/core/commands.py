@@ -47,6 +47,8 @@ class Command:
         timeout: bounds one run of the handler.
         expires_at: the dispatch is not to be begun after this instant.
         deadline_at: the saga's deadline, where it has one.
+        as_of: an instant that the store's clock had passed when this was sent, for
+            those whose own clock may be wrong; None: not told.
         undoes: the saga whose residual this undoes; None for all others. The
             effect belongs to that saga.
         is_known: of a compensation: its action is known to have happened, by its
@@ -67,6 +69,7 @@ class Command:
     timeout: dt.timedelta
     expires_at: dt.datetime
     deadline_at: dt.datetime | None = None
+    as_of: dt.datetime | None = None
     undoes: SagaId | None = None
     is_known: bool = False
 

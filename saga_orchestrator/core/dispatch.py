@@ -69,6 +69,7 @@ def command_for(saga: Saga, number: int, data: SagaData, secret: bytes) -> Comma
         timeout=step.timeout,
         expires_at=status.opened_at + saga.plan.limit_of(number, fence.direction),
         deadline_at=None if undo else saga.deadline_at,
+        as_of=saga.updated_at,
         undoes=saga.undoes,
         is_known=done,
     )

@@ -39,17 +39,14 @@ async def execute(
     Args:
         command: what to do.
         handler: what does it.
-        clock: tells whether the command outlived its limit in a queue.
+        clock: tells the handler until when its answer is waited for.
         threads: where sync handlers run.
         bytes_max: the limit of the output's JSON, and of the update's.
 
     Raises:
         asyncio.CancelledError: the caller was cancelled; there is no answer.
     """
-    now = clock.now()
-    if now >= command.expires_at:
-        return _expired(command)
-    ctx = StepContext(command, now=now, bytes_max=bytes_max)
+    ctx = StepContext(command, now=clock.now(), bytes_max=bytes_max)
     cancels = _pending_cancels()
     try:
         value = await _call(handler, ctx, command, threads)
@@ -123,14 +120,3 @@ async def _call(
 def _pending_cancels() -> int:
     task = asyncio.current_task()
     return task.cancelling() if task else 0
-
-
-def _expired(command: Command) -> Reply:
-    # Not a refusal: an earlier delivery of the same command may have begun.
-    return Reply(
-        command.fence,
-        command.token,
-        Answer.UNKNOWN,
-        error_type="Expired",
-        error=f"not begun: it came after its limit, {command.expires_at.isoformat()}",
-    )

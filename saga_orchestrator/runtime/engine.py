@@ -64,8 +64,9 @@ class Client:
         await self.supervisor.open()
         self.supervisor.loop("pipeline", self.pipeline.run)
 
-    async def drain(self) -> None:
-        """Finish what is in hand; the caller bounds the time."""
+    async def drain(self, seconds: float) -> None:
+        """Finish what is in hand; the caller bounds the time, to ``seconds``."""
+        del seconds  # nothing that is in hand here can be handed on
         await self.pipeline.drained()
 
     async def close(self) -> None:
@@ -151,15 +152,15 @@ class Engine(Client):
         self.supervisor.loop("relay", self._relay.run)
         self.supervisor.loop("timers", self._timers.run)
 
-    async def drain(self) -> None:
+    async def drain(self, seconds: float) -> None:
         """Take nothing new, finish what has begun, publish what was decided."""
-        await self._receiver.stop()
+        await self._receiver.stop(seconds)
         await self._intake.stop()
         await self._receiver.drained()
         await self._intake.drained()
-        await super().drain()
+        await self.pipeline.drained()
         await self._publisher.drained()
-        await super().drain()
+        await self.pipeline.drained()
 
     def problems(self) -> list[str]:
         """Name what is wrong now."""

@@ -211,7 +211,7 @@ class Manager(Operator):
         """
         try:
             async with asyncio.timeout(timeout):
-                await self._engine.drain()
+                await self._engine.drain(timeout)
         except TimeoutError:
             _log.warning("not drained in time", seconds=timeout)
         self._stopping.set()

@@ -2,8 +2,9 @@
 
 For each delivery: set it aside if it is malformed; split it if it came back
 and holds several; run its commands together, each with its own answer; and
-acknowledge it when every answer is safe. What it cannot finish stays
-unacknowledged, and the broker delivers it again.
+acknowledge it when every answer is safe. In a drain, what has no answer is put
+back into its queue, and the rest of its frame is not done again. What cannot even
+be put back stays unacknowledged, and the broker delivers it again.
 """
 
 from __future__ import annotations
@@ -11,8 +12,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from saga_orchestrator.core.commands import Answer, Command, Reply, routing_key
@@ -20,6 +20,7 @@ from saga_orchestrator.core.states import Direction
 from saga_orchestrator.errors import MessageError, StoreError
 from saga_orchestrator.participant.executor import execute, execute_long
 from saga_orchestrator.participant.handlers import Handler, Handlers
+from saga_orchestrator.participant.store_time import StoreTime
 from saga_orchestrator.participant.threads import HandlerThreads
 from saga_orchestrator.ports.broker import (
     Broker,
@@ -31,6 +32,7 @@ from saga_orchestrator.ports.broker import (
 )
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.runtime.backoff import Backoff
+from saga_orchestrator.runtime.in_hand import InHand, Interrupted
 from saga_orchestrator.runtime.parking import Parking
 from saga_orchestrator.runtime.quarantine import Quarantine
 from saga_orchestrator.runtime.registry import Registry
@@ -45,6 +47,12 @@ QUARANTINE_HEADER = "saga-quarantine"
 
 PUT_OFF = dt.timedelta(seconds=30)
 """How long a command waits that came to a service without its handler."""
+
+HAND_ON_SECONDS = 2.0
+"""The end of a drain that is kept for putting back; at most a quarter of it."""
+
+AGAIN = dt.timedelta(seconds=1)
+"""How long a long run waits for its next process, when its own one stops."""
 
 
 class Receiver:
@@ -78,11 +86,10 @@ class Receiver:
         self._slots = {way: asyncio.Semaphore(concurrency) for way in Direction}
         self._threads = HandlerThreads(len(Direction) * concurrency)
         self._quarantine = Quarantine(clock, rng)
+        self._store_time = StoreTime(clock)
         self._consumers: list[Consumer] = []
-        self._in_hand = 0
-        self._empty = asyncio.Event()
-        self._empty.set()
-        self._draining = False
+        self._in_hand = InHand()
+        self._takes_nothing = asyncio.Event()
 
     async def open(self) -> None:
         """Declare and consume the queues of every service."""
@@ -101,15 +108,28 @@ class Receiver:
             for key in spec.routing_keys
         ]
 
-    async def stop(self) -> None:
-        """Take nothing new; what has not begun goes back to the broker."""
-        self._draining = True
+    async def stop(self, seconds: float) -> None:
+        """Take nothing new, let what has begun end, put back what has not.
+
+        Args:
+            seconds: the drain's time; what is not done shortly before its end is
+                interrupted and put back too.
+        """
+        self._in_hand.is_draining = True
+        patience = seconds - min(HAND_ON_SECONDS, seconds / 4)
+
+        async def lose_patience() -> None:
+            await self._clock.sleep(patience)
+            self._in_hand.interrupt()
+
+        self._supervisor.once("end of the drain", lose_patience)
         for consumer in self._consumers:
             await consumer.cancel()
+        self._takes_nothing.set()
 
     async def drained(self) -> None:
         """Wait until no delivery is in hand."""
-        await self._empty.wait()
+        await self._in_hand.drained()
 
     async def _consume(self, service: Handlers, direction: Direction) -> None:
         queue = queue_of(service, direction, self._topology)
@@ -121,7 +141,7 @@ class Receiver:
         self._consumers.append(consumer)
 
     async def _handle(self, delivery: Delivery, queue: str, service: Handlers) -> None:
-        with self._held():
+        with self._in_hand.held():
             try:
                 may_ack = await self._process(delivery, queue, service)
             except StoreError as error:
@@ -129,18 +149,6 @@ class Receiver:
             else:
                 if may_ack:
                     await delivery.ack()
-
-    @contextmanager
-    def _held(self) -> Iterator[None]:
-        """Count what is in hand, so that a drain waits for it."""
-        self._in_hand += 1
-        self._empty.clear()
-        try:
-            yield
-        finally:
-            self._in_hand -= 1
-            if not self._in_hand:
-                self._empty.set()
 
     async def _process(self, delivery: Delivery, queue: str, service: Handlers) -> bool:
         """Do what a delivery asks for; tell whether it may be acknowledged.
@@ -152,6 +160,8 @@ class Receiver:
         except MessageError as error:
             await self._parking.park(delivery, queue, str(error))
             return False
+        for command in commands:
+            self._store_time.hear(command)
         suspect = delivery.redelivered or QUARANTINE_HEADER in delivery.headers
         if suspect and len(commands) > 1:
             await self._split(delivery.body, queue)
@@ -164,7 +174,10 @@ class Receiver:
         for problem in done:
             if isinstance(problem, BaseException):
                 raise problem
-        return all(done)
+        if all(done):
+            return True
+        bodies = zip(split(delivery.body), done, strict=True)
+        return await self._put_back([body for body, end in bodies if not end], queue)
 
     async def _run_suspect(
         self, command: Command, queue: str, service: Handlers
@@ -178,12 +191,7 @@ class Receiver:
 
     async def _split(self, body: bytes, queue: str) -> None:
         """Put each command of a frame that came back into a message of its own."""
-        messages = [
-            OutgoingMessage(
-                queue, one, COMMANDS, exchange="", headers={QUARANTINE_HEADER: 1}
-            )
-            for one in split(body)
-        ]
+        messages = _messages(split(body), queue, suspect=True)
         backoff = Backoff(self._rng)
         while messages:
             receipts = await self._broker.publish(messages)
@@ -192,21 +200,33 @@ class Receiver:
             if messages:
                 await self._clock.sleep(backoff.next())
 
+    async def _put_back(self, bodies: list[bytes], queue: str) -> bool:
+        """Put what a drain left of a delivery back; tell whether it is there.
+
+        As new: it is under no suspicion, as what a dead process had in hand is, and
+        what was answered beside it does not come again. One try: without a broker
+        there is no acknowledgement either.
+        """
+        await self._takes_nothing.wait()  # or it came here again at once
+        receipts = await self._broker.publish(_messages(bodies, queue))
+        return all(receipt is Receipt.CONFIRMED for receipt in receipts)
+
     async def _run(self, command: Command, queue: str, service: Handlers) -> bool:
-        """Run one command until its answer is safe; False: not begun, draining."""
+        """Run one command until its answer is safe; False: it has none, draining."""
         handler = service.get(command.fence.direction, command.action)
         answers = _Answers(self._sink, queue)
         if handler is None:
-            await answers.send(_put_off(command, queue))
+            missing = f"queue {queue} has no handler for {command.action}"
+            await answers.send(_later(command, missing, PUT_OFF))
             return True
         if handler.long:
             return await self._begin_long(command, handler, answers)
-        async with self._slots[command.fence.direction]:
-            if self._draining:
-                return False
-            reply = await execute(
-                command, handler, clock=self._clock, threads=self._threads
-            )
+        reply = await self._perform(
+            command,
+            lambda: execute(command, handler, clock=self._clock, threads=self._threads),
+        )
+        if reply is None:
+            return False
         await answers.send(reply)
         return True
 
@@ -216,48 +236,67 @@ class Receiver:
         """Begin a long handler; return when its *accepted* is safe."""
 
         async def run() -> None:
-            with self._held():
+            with self._in_hand.held():
                 try:
                     await work()
                 finally:
                     answers.settled.set()
 
         async def work() -> None:
-            async with self._slots[command.fence.direction]:
-                if self._draining:
-                    return
-                reply = await execute_long(
+            reply = await self._perform(
+                command,
+                lambda: execute_long(
                     command,
                     handler,
                     answers.send,
                     clock=self._clock,
                     threads=self._threads,
-                )
-            await answers.send(reply)
+                ),
+            )
+            if reply is None and answers.are_sent:
+                # Its delivery is gone: only an answer brings it back.
+                reply = _later(command, "its process was stopped", AGAIN)
+            if reply is not None:
+                await answers.send(reply)
 
         self._supervisor.once(f"long {command.action}", run)
         await answers.settled.wait()
-        return answers.accepted
+        return answers.are_sent
+
+    async def _perform(
+        self, command: Command, run: Callable[[], Awaitable[Reply]]
+    ) -> Reply | None:
+        """Run a handler when it is its turn; None: a drain left it without answer."""
+        async with self._slots[command.fence.direction]:
+            if self._in_hand.is_draining:
+                return None
+            if self._store_time.is_late(command):
+                return self._store_time.put_off(command)
+            try:
+                async with self._in_hand.interruptible():
+                    return await run()
+            except Interrupted:
+                return None
 
 
 class _Answers:
     """Sends a command's answers, marked with the queue it came from.
 
     Attributes:
-        accepted: whether *accepted* was sent and is safe.
+        are_sent: whether one was sent and is safe.
         settled: set when the delivery's fate is known.
     """
 
     def __init__(self, sink: Sink, queue: str) -> None:
         self._sink = sink
         self._queue = queue
-        self.accepted = False
+        self.are_sent = False
         self.settled = asyncio.Event()
 
     async def send(self, reply: Reply) -> None:
         """Hand an answer on; return when it is safe."""
         await self._sink.answer(replace(reply, answered_by=self._queue))
-        self.accepted = self.accepted or reply.answer is Answer.ACCEPTED
+        self.are_sent = True
         self.settled.set()
 
 
@@ -271,11 +310,18 @@ def queue_of(service: Handlers, direction: Direction, topology: Topology) -> Que
     )
 
 
-def _put_off(command: Command, queue: str) -> Reply:
+def _messages(
+    bodies: Sequence[bytes], queue: str, *, suspect: bool = False
+) -> list[OutgoingMessage]:
+    """Return the messages that bring commands, one each, into their queue again."""
+    headers = {QUARANTINE_HEADER: 1} if suspect else {}
+    return [
+        OutgoingMessage(queue, body, COMMANDS, exchange="", headers=headers)
+        for body in bodies
+    ]
+
+
+def _later(command: Command, reason: str, delay: dt.timedelta) -> Reply:
     return Reply(
-        command.fence,
-        command.token,
-        Answer.RETRY_LATER,
-        error=f"queue {queue} has no handler for {command.action}",
-        delay=PUT_OFF,
+        command.fence, command.token, Answer.RETRY_LATER, error=reason, delay=delay
     )

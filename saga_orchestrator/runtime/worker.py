@@ -96,10 +96,14 @@ class Worker:
         await self._stopping.wait()
 
     async def stop(self, timeout: float = DRAIN_SECONDS) -> None:
-        """Take nothing new and finish what has begun, within ``timeout`` seconds."""
+        """Take nothing new and finish what has begun, within ``timeout`` seconds.
+
+        What does not finish in time is put back into its queue; no attempt is used
+        up.
+        """
         try:
             async with asyncio.timeout(timeout):
-                await self._receiver.stop()
+                await self._receiver.stop(timeout)
                 await self._receiver.drained()
         except TimeoutError:
             _log.warning("not drained in time", seconds=timeout)

@@ -11,6 +11,7 @@ from saga_orchestrator.core.states import Direction
 from saga_orchestrator.participant.context import StepContext
 from saga_orchestrator.participant.executor import execute
 from saga_orchestrator.participant.handlers import Handler, Handlers
+from saga_orchestrator.participant.store_time import StoreTime
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.runtime.registry import Registry
 from saga_orchestrator.testing.fate import WELL, Fate
@@ -28,6 +29,7 @@ class Participants:
         self._fates = {(line.step, line.direction): list(line.fates) for line in lines}
         self._unused = {(line.step, line.direction): line for line in lines}
         self._clock = clock
+        self._store_time = StoreTime(clock)
         self._threads = InlineThreads()
 
     def next_fate(self, fence: Fence) -> Fate:
@@ -57,9 +59,10 @@ class Participants:
         handler = self._handler_of(command)
         if handler is None or not (fate.says is None or fate.hidden):
             handler = _STAND_IN
-        is_begun = self._clock.now() < command.expires_at
+        if self._store_time.is_late(command):
+            return self._store_time.put_off(command)
         said = await execute(command, handler, clock=self._clock, threads=self._threads)
-        if fate.says is None or not is_begun:
+        if fate.says is None:
             return said
         return Reply(
             command.fence,

@@ -8,7 +8,8 @@ A command::
         "action": "payment.charge", "attempt": 1,
         "idempotency_key": "…", "action_key": "…",
         "context": {…}, "input": {…}, "output": …, "outputs": {…},
-        "timeout_ms": 60000, "expires_at": "2026-…Z", "deadline_at": null}]}
+        "timeout_ms": 60000, "expires_at": "2026-…Z", "deadline_at": null,
+        "as_of": "2026-…Z"}]}
 
 ``input`` is absent where it is the context itself; ``undoes`` is there only where
 a residual is undone, and is the id of the saga that the effect belongs to;
@@ -86,6 +87,7 @@ class _CommandFields(_FenceFields):
     timeout_ms: Annotated[int, Field(gt=0, le=_MILLIS_MAX)]
     expires_at: Annotated[AwareDatetime, Field(strict=False)]
     deadline_at: Annotated[AwareDatetime | None, Field(strict=False)] = None
+    as_of: Annotated[AwareDatetime | None, Field(strict=False)] = None
     undoes: _Text | None = None
     is_known: bool = False
 
@@ -130,6 +132,8 @@ def command_text(command: Command) -> str:
         document["input"] = command.input
     if command.deadline_at is not None:
         document["deadline_at"] = command.deadline_at.isoformat()
+    if command.as_of is not None:
+        document["as_of"] = command.as_of.isoformat()
     if command.undoes is not None:
         document["undoes"] = command.undoes
     if command.is_known:
@@ -235,6 +239,7 @@ def _command(fields: _CommandFields, has_input: bool) -> Command:
         timeout=dt.timedelta(milliseconds=fields.timeout_ms),
         expires_at=fields.expires_at,
         deadline_at=fields.deadline_at,
+        as_of=fields.as_of,
         undoes=None if fields.undoes is None else SagaId(fields.undoes),
         is_known=fields.is_known,
     )

@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import contextlib
 import datetime as dt
+import os
 import signal
 import subprocess
 import sys
@@ -44,6 +45,7 @@ class EngineProcess:
         hold: bool = False,
         serves: bool = True,
         heartbeat: int = 60,
+        environment: dict[str, str] | None = None,
     ) -> None:
         """Start the process.
 
@@ -54,6 +56,7 @@ class EngineProcess:
             hold: let its handlers wait, when they took effect, for a file.
             serves: let it run handlers; else it only publishes and takes answers.
             heartbeat: seconds; a broker lets go of a silent peer after two or three.
+            environment: variables beside the test's.
         """
         self._ready = folder / f"ready-{id(self)}"
         self.hold = folder / "go-on"
@@ -68,7 +71,11 @@ class EngineProcess:
         self._file = folder / "engine.log"
         self._log = self._file.open("ab")
         self._child = subprocess.Popen(
-            command, cwd=_ROOT, stdout=self._log, stderr=self._log
+            command,
+            cwd=_ROOT,
+            stdout=self._log,
+            stderr=self._log,
+            env=os.environ | (environment or {}),
         )
 
     @property

@@ -413,16 +413,6 @@ async def test_a_drain_passes_through(is_async: bool) -> None:
     assert task.cancelled()
 
 
-async def test_a_command_past_its_limit_is_not_begun() -> None:
-    """What outlived its limit in a queue is not run; an earlier delivery may have."""
-
-    async def handler(ctx: StepContext) -> None:
-        pytest.fail("must not run")
-
-    reply = await run(handler, action(expires_at=NOW))
-    assert (reply.answer, reply.error_type) == (Answer.UNKNOWN, "Expired")
-
-
 async def test_a_barrier_tells_that_nothing_changed() -> None:
     """The answer has no effect only when every barrier of the run says so."""
 

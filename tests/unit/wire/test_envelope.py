@@ -73,6 +73,7 @@ _COMMAND = st.builds(
     timeout=_millis(3650),
     expires_at=_INSTANT,
     deadline_at=st.none() | _INSTANT,
+    as_of=st.none() | _INSTANT,
     undoes=st.none() | st.just(SAGA_ID),
     is_known=st.booleans(),
 )
@@ -178,6 +179,7 @@ _WRONG_COMMAND = _WRONG | {
     "timeout_ms": [0, -5, "60", 1.5, None, 2**62],
     "expires_at": ["soon", "2026-01-01T00:00:00", None, {}],
     "deadline_at": ["soon", "2026-01-01T00:00:00"],
+    "as_of": ["soon", "2026-01-01T00:00:00"],
 }
 _WRONG_REPLY = _WRONG | {
     "answer": ["maybe", None, 1],

@@ -101,11 +101,29 @@ class CommitPipeline:
             StoreDataError: the store refuses what the event carries.
         """
         give_up_at = None if patience is None else self._clock.monotonic() + patience
-        return await self._enqueue(event, give_up_at)
+        return await self.enqueue(event, give_up_at)
+
+    def enqueue(
+        self, event: Event, give_up_at: float | None = None
+    ) -> asyncio.Future[Decision]:
+        """Submit an event; the future has its decision, or the error, at the end.
+
+        Args:
+            event: what happened.
+            give_up_at: when the caller's patience ends, by the monotonic clock;
+                None: never.
+        """
+        if self._is_closed:
+            raise _closed()
+        future: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
+        self._queue.append(_Waiting(event, future, give_up_at, Backoff(self._rng)))
+        self._idle.clear()
+        self._arrived.set()
+        return future
 
     def post(self, event: Event) -> None:
         """Submit an event whose decision nobody waits for."""
-        future = self._enqueue(event, None)
+        future = self.enqueue(event)
         # A refusal is logged where it is found; nobody else asks for it.
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
 
@@ -136,17 +154,6 @@ class CommitPipeline:
         for waiting in [*self._in_hand, *self._queue, *self._locked]:
             if not waiting.future.done():
                 waiting.future.set_exception(_closed())
-
-    def _enqueue(
-        self, event: Event, give_up_at: float | None
-    ) -> asyncio.Future[Decision]:
-        if self._is_closed:
-            raise _closed()
-        future: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(event, future, give_up_at, Backoff(self._rng)))
-        self._idle.clear()
-        self._arrived.set()
-        return future
 
     # -- what to commit, and when ------------------------------------------
 

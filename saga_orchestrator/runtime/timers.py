@@ -47,6 +47,7 @@ class Timers:
         self._backoff = Backoff(rng)
         self._earlier = asyncio.Event()
         self._next: dt.datetime | None = None
+        self._firing: dict[SagaId, asyncio.Future[Decision]] = {}
         self._set_aside: dict[SagaId, float] = {}
 
     def notice(self, decisions: Sequence[Decision]) -> None:
@@ -85,20 +86,24 @@ class Timers:
         return ids, await self._store.now()
 
     async def _fire(self, ids: list[SagaId]) -> None:
-        events = [self._pipeline.submit(TimeCame(saga_id)) for saga_id in ids]
-        results = await asyncio.gather(*events, return_exceptions=True)
-        until = self._clock.monotonic() + SET_ASIDE_SECONDS
-        for saga_id, result in zip(ids, results, strict=True):
-            if isinstance(result, Exception):
-                # It is due again at once: it must not spin, nor hold up others.
-                self._set_aside[saga_id] = until
+        """Wake sagas; one whose row somebody keeps locked holds up no other."""
+        for saga_id in ids:
+            self._firing[saga_id] = self._pipeline.enqueue(TimeCame(saga_id))
+        await asyncio.wait(self._firing.values(), timeout=POLL_SECONDS)
 
     def _passed_over(self) -> set[SagaId]:
+        """Return the sagas that are being woken, or could not be."""
         now = self._clock.monotonic()
+        for saga_id, fired in list(self._firing.items()):
+            if fired.done():
+                del self._firing[saga_id]
+                if fired.exception() is not None:
+                    # It is due again at once: it must not spin, nor hold up others.
+                    self._set_aside[saga_id] = now + SET_ASIDE_SECONDS
         self._set_aside = {
             saga_id: until for saga_id, until in self._set_aside.items() if until > now
         }
-        return set(self._set_aside)
+        return {*self._set_aside, *self._firing}
 
     async def _pause(self, now: dt.datetime) -> None:
         seconds = POLL_SECONDS

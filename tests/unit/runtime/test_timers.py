@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from saga_orchestrator import Deferred, SagaDefinition, SagaState
-from saga_orchestrator.errors import StoreDataError, StoreUnavailableError
+from saga_orchestrator.errors import (
+    ConcurrencyError,
+    StoreDataError,
+    StoreUnavailableError,
+)
 from saga_orchestrator.testing.virtual_time import LoopClock
 from tests.unit.runtime.stage import (
     Service,
@@ -57,6 +61,24 @@ async def test_a_due_saga_that_cannot_be_read_does_not_make_the_loop_spin():
         assert (await manager.get(other.id)).reason == "its deadline passed"
         assert store.calls["due"] <= 400
         store.gates.pop("transact")
+
+
+@virtual
+async def test_a_due_saga_whose_row_is_locked_holds_up_no_other():
+    """A console that keeps one row locked does not stop the other sagas' timers."""
+    service = Service()
+    service.does["a"] = raising(Deferred())
+    store = WatchedStore(await open_store())
+    kind = SagaDefinition("s", service.chain("a"), deadline=seconds(10))
+    async with open_manager(service.handlers, store=store) as manager:
+        locked = await manager.start(kind)
+        store.poison("transact", lambda: locked.id, ConcurrencyError("lock timeout"))
+        await LoopClock().sleep(5)
+        other = await manager.start(kind)
+        await LoopClock().sleep(12)
+        assert (await manager.get(other.id)).reason == "its deadline passed"
+        store.gates.clear()
+        await until(lambda: _turned_back(manager, locked), limit=10)
 
 
 @virtual

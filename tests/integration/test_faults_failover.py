@@ -154,6 +154,45 @@ async def test_writes_find_the_primary(
     await store.close()
 
 
+async def test_an_old_primary_is_not_written_to(
+    primary: PostgresServer, standby: PostgresServer
+) -> None:
+    """Who has met the new one lets go of the old, though that still takes writes."""
+    name = primary.create_database().rpartition("/")[2]
+    await PostgresSagaStore.migrate(primary.url(name))
+    await eventually(lambda: _has_all_of(standby, primary))
+    hosts = f"127.0.0.1:{standby.port},127.0.0.1:{primary.port}"
+    store = await Store.open(f"postgresql://postgres@{hosts}/{name}")
+    await begin(store)
+    await eventually(lambda: _has_all_of(standby, primary))
+    await asyncio.to_thread(standby.promote)  # and nobody stops the old one
+    await asyncio.gather(*(begin(store) for _ in range(5)))  # some meet the new one
+    on_old = primary.execute("SELECT count(*) FROM sagas", name)
+    await asyncio.gather(*(begin(store) for _ in range(5)))
+    await asyncio.to_thread(standby.stop)
+    await eventually(lambda: _refuses_the_old(store))
+    assert primary.execute("SELECT count(*) FROM sagas", name) == on_old
+    primary.execute("CREATE TABLE it_takes_writes ()", name)
+    await asyncio.to_thread(standby.start)
+    await eventually(lambda: _works(store))
+    assert primary.execute("SELECT count(*) FROM sagas", name) == on_old
+    await store.close()
+
+
+async def _refuses_the_old(store: Store) -> bool:
+    try:
+        await begin(store)
+    except StoreUnavailableError as error:
+        return "is an old primary, of timeline 1; timeline 2 was seen" in str(error)
+    return False
+
+
+async def _works(store: Store) -> bool:
+    with contextlib.suppress(StoreUnavailableError):
+        return bool(await begin(store))
+    return False
+
+
 async def _takes(store: Store, saga_id) -> bool:
     with contextlib.suppress(StoreUnavailableError):
         return await store.load(saga_id) is not None

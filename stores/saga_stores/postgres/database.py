@@ -34,6 +34,7 @@ from saga_stores.postgres.pooler import (
     check_statements,
     is_pooled,
 )
+from saga_stores.postgres.term import Term
 
 SERVER_VERSION_MIN = 13
 CONNECT_SECONDS = 10.0
@@ -76,13 +77,16 @@ class Database:
             ConfigurationError: the server is too old, the URL wrong, or a pooler
                 between that loses what the store relies on.
         """
+        term = Term(address.shown)
         with store_errors(address.shown):
             pool = await asyncpg.create_pool(
                 **_options(address),
                 min_size=0,
                 max_size=address.pool_size,
+                init=term.check,
                 reset=_keep_session,
             )
+        term.on_newer = pool.expire_connections
         database = cls(pool, address.shown)
         try:
             async with database.connection() as connection:

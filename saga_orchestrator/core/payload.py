@@ -28,8 +28,9 @@ INTEGER_BITS_MAX = 64
 _INTEGER_END = 1 << INTEGER_BITS_MAX - 1
 
 # Strings whole, so that what stands in them is not counted; also one without an
-# end, so that none is looked at twice.
-_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|([,\[{])', re.DOTALL)
+# end, so that none is looked at twice. Every value but the first then has a comma
+# or an opening bracket before it.
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|(,|[\[{](?!\s*[\]}]))', re.DOTALL)
 
 
 def encode(

@@ -6,20 +6,18 @@ here are an engine that lives through it, and what a person sees.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import structlog
-from typer.testing import CliRunner, Result
 
 from saga_orchestrator import Deferred, Manager, SagaDefinition
-from saga_orchestrator.cli.main import app
 from saga_orchestrator.errors import StoreDataError
 from saga_orchestrator.ports.store import SagaFilter, Store
 from saga_orchestrator.runtime import timers
 from tests.conformance.damage import SNAPSHOT, damage
+from tests.support.shell import Shell
 from tests.support.stranger import stranger
 from tests.support.waiting import eventually
 from tests.unit.runtime.stage import Service, raising, seconds
@@ -158,22 +156,10 @@ async def test_a_command_that_cannot_be_made_waits_with_its_reason(
 # -- what a person sees ----------------------------------------------------------
 
 
-class Shell:
-    """Runs `saga` commands on a store, in this process."""
-
-    def __init__(self, store_url: str) -> None:
-        self._store_url = store_url
-
-    async def __call__(self, *words: str) -> Result:
-        """Return what a command said."""
-        arguments = [*words, "--store", self._store_url]
-        return await asyncio.to_thread(CliRunner().invoke, app, arguments)
-
-
 @pytest.fixture
 def shell(store_url: str) -> Iterator[Shell]:
     """A person at the command line; log to the usual place after."""
-    yield Shell(store_url)
+    yield Shell("--store", store_url)
     structlog.reset_defaults()
 
 

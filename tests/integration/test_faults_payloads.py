@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 import aio_pika
 import pytest
 
-from saga_orchestrator import Manager, SagaDefinition
+from saga_orchestrator import Manager, SagaDefinition, Step
+from saga_orchestrator.cli.exits import Exit
 from saga_orchestrator.errors import DefinitionError, PayloadError
 from saga_orchestrator.participant.signals import StepFailed
 from saga_orchestrator.ports.store import SagaFilter
-from tests.support.poison import EXACT, LARGE, REFUSED, REFUSED_TEXTS, told
+from tests.support.poison import EXACT, LARGE, REFUSED, REFUSED_TEXTS, nested, told
+from tests.support.shell import Shell
 from tests.support.stranger import stranger
 from tests.unit.runtime.stage import Service, raising
 
@@ -118,6 +120,38 @@ async def test_what_is_accepted_comes_back_exactly(store_url: str) -> None:
         kept = await again.get(saga.id)
     assert told(kept.context) == told(EXACT)
     assert told(kept.outputs["a"]) == told(EXACT)
+
+
+BAD_STEPS: dict[str, Any] = {
+    "a -> b -> a": [Step("a", depends_on="b"), Step("b", depends_on="a")],
+    "there is no step 'x'": [Step("a", depends_on="x")],
+    "used twice": [Step("a"), Step("a")],
+    "limit is 2000": [Step(f"s{n}") for n in range(10_000)],
+    "limit is 2000;": [Step(f"s{n}", depends_on=f"s{n - 1}") for n in range(1, 10_001)],
+    "is nested": [Step("a", input=nested(10_000))],
+}
+
+
+async def test_a_definition_that_cannot_run_starts_nothing(
+    store_url: str, tmp_path: Path
+) -> None:
+    """Refused where it is made, and so by a start that brings its steps along."""
+    async with Manager.open(store=store_url, migrate=True) as manager:
+        for problem, steps in BAD_STEPS.items():
+            with pytest.raises(DefinitionError, match=problem):
+                SagaDefinition("s", steps)
+            with pytest.raises(DefinitionError, match=problem):
+                await manager.start("s", steps)
+        assert await _everything(manager) == []
+    (tmp_path / "bad.py").write_text(
+        "from saga_orchestrator import SagaDefinition, Step\n"
+        "s = SagaDefinition('s', [Step('a', depends_on='a')])\n"
+    )
+    if not store_url.startswith("memory"):
+        shell = Shell("--store", store_url, "--app-dir", str(tmp_path))
+        refused = await shell("start", "bad:s")
+        assert refused.exit_code == Exit.USAGE
+        assert "a -> a" in refused.stderr
 
 
 # -- strangers -------------------------------------------------------------------

@@ -87,14 +87,14 @@ async def test_an_engine_goes_on_around_a_damaged_saga(
             await other.reply(commands[two.id])
             if what != "context":  # which the answer does not touch
                 reason = (await other.parked()).headers["saga-reason"]
-                assert two.id in reason
+                assert "cannot be read" in reason or "not in the store" in reason
             for saga in (one, three):
                 await other.reply(commands[saga.id])
             for _ in range(2):
                 await other.reply(await other.command("b"))
             for saga in (one, three):
                 assert (await manager.wait(saga.id, timeout=20)).is_completed
-            with pytest.raises(StoreDataError, match=two.id):
+            with pytest.raises(StoreDataError):
                 await manager.wait(two.id, timeout=20)
             assert other.commands.empty()
             assert await other.waiting("saga.dead") == 0

@@ -32,6 +32,8 @@ from saga_orchestrator.wire.envelope import COMMANDS, read_commands, read_replie
 from saga_orchestrator.wire.topology import Topology
 
 PREFETCH = 64
+HEADER_CHARS_MAX = 300
+"""Of a header that is repeated; a queue's name has 255 bytes at most."""
 
 _LIMITS = ("expired", "maxlen")
 """Reasons for a dead letter that come from a limit which we never set."""
@@ -154,7 +156,7 @@ class Intake:
             encode(reply.output, "reply.output")
             encode(reply.update, "reply.update")
         except PayloadError as error:
-            return MalformedMessageError(str(error))
+            return MalformedMessageError(f"{reply.fence.text}: {error}")
         return event_of(reply)
 
     def _events_of_undelivered(
@@ -194,6 +196,14 @@ class Intake:
 
 
 def _why(headers: Mapping[str, object]) -> str:
-    reason = headers.get("x-first-death-reason", "unknown reason")
-    queue = headers.get("x-first-death-queue", "unknown queue")
+    reason = _word(headers, "x-first-death-reason", "unknown reason")
+    queue = _word(headers, "x-first-death-queue", "unknown queue")
     return f"{reason} in {queue}"
+
+
+def _word(headers: Mapping[str, object], name: str, otherwise: str) -> str:
+    """Return a header's text; anybody may have written it, and of any kind."""
+    value = headers.get(name)
+    if not isinstance(value, str):
+        return otherwise
+    return "".join(filter(str.isprintable, value[:HEADER_CHARS_MAX])) or otherwise

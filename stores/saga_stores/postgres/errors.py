@@ -73,7 +73,8 @@ def store_errors(shown: str) -> Iterator[None]:
     Raises:
         StoreUnavailableError: the server or the connection is gone.
         ConcurrencyError: another transaction was in the way.
-        StoreDataError: the database refuses a value.
+        StoreDataError: the database refuses a value, or holds one that no program
+            here can express.
         ConfigurationError: the URL makes no sense to the driver.
         StoreError: anything else.
     """
@@ -83,6 +84,8 @@ def store_errors(shown: str) -> Iterator[None]:
         raise _from_server(error, shown) from error
     except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         raise _from_driver(error, shown) from error
+    except OverflowError as error:  # an instant that the driver cannot express
+        raise StoreDataError(f"{shown}: a row cannot be read: {error}") from error
     except TimeoutError as error:
         raise StoreUnavailableError(f"no answer from {shown} in time") from error
     except OSError as error:

@@ -170,14 +170,15 @@ async def test_a_reference_that_leads_nowhere_fails_its_step():
         assert service.runs == ["a", "undo_a"]
 
 
+@pytest.mark.parametrize("output", ["x" * 1_000_000, [0] * 15_000], ids=type)
 @virtual
-async def test_a_command_beyond_eight_mebibytes_fails_its_step():
-    """Nine outputs of a mebibyte do not fit a message; their reader is refused."""
+async def test_a_command_that_no_message_can_hold_fails_its_step(output):
+    """Nine outputs of a mebibyte, or of 15,000 values: their reader is refused."""
     service = Service()
 
     async def much(ctx):
         del ctx
-        return "x" * 1_000_000
+        return output
 
     service.does["a"] = much
     sources = [

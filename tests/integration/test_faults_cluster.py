@@ -45,6 +45,7 @@ async def _complete(manager: Manager, ids: list[str]) -> None:
         assert (await manager.wait(saga_id, timeout=90)).is_completed
 
 
+@pytest.mark.usefixtures("short_claims")
 async def test_a_leader_is_lost_and_then_the_majority(
     postgres_url: str, cluster: RabbitCluster
 ) -> None:

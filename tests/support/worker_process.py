@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from saga_orchestrator import StepContext
 
 _ROOT = Path(__file__).parents[2]
-BLOCKED_SECONDS = 8.0
+BLOCKED_SECONDS = 5.0
 _FOR_EVER = 600
 
 

@@ -23,7 +23,7 @@ from saga_orchestrator.runtime.receiver import Receiver
 from saga_orchestrator.runtime.registry import Registry
 from saga_orchestrator.runtime.relay import OutboxRelay
 from saga_orchestrator.runtime.routes import Routes
-from saga_orchestrator.runtime.sinks import LocalSink
+from saga_orchestrator.runtime.sinks import LocalSink, RemoteSink
 from saga_orchestrator.runtime.supervisor import Supervisor
 from saga_orchestrator.runtime.timers import Timers
 from saga_orchestrator.runtime.waiters import Waiters
@@ -94,7 +94,10 @@ class Engine(Client):
         self.broker = broker
         self._routes = Routes(broker)
         parking = Parking(broker, topology.dead, clock, rng)
-        sink = LocalSink(self.pipeline, store, self._routes, clock, rng)
+        self._replies = RemoteSink(broker, topology.replies, clock, rng)
+        sink = LocalSink(
+            *(self.pipeline, store, self._routes, clock, rng), elsewhere=self._replies
+        )
         self._publisher = Publisher(store, broker, self.pipeline, clock, self._routes)
         self._relay = OutboxRelay(store, self._publisher, clock)
         self._timers = Timers(store, self.pipeline, clock)
@@ -105,6 +108,7 @@ class Engine(Client):
             parking=parking,
             routes=self._routes,
             topology=topology,
+            clock=clock,
         )
         self._receiver = Receiver(
             broker=broker,
@@ -128,6 +132,7 @@ class Engine(Client):
         await super().open()
         self.supervisor.loop("publisher", self._publisher.run)
         self.supervisor.loop("claims", self._publisher.keep_claims)
+        self.supervisor.loop("replies", self._replies.run)
         await self._receiver.open()
         await self._intake.open()
         if not self.broker.outlives_process:

@@ -43,9 +43,10 @@ def read_plan(digest: str, text: str) -> Plan:
     """Return the plan of a row of ``saga_plans``.
 
     Raises:
-        StoreDataError: not a plan, or of a version this code does not know.
+        NewerDataError: of a version this code does not know.
+        StoreDataError: not a plan.
     """
     try:
         return plan_from_text(text)
     except StoreDataError as error:
-        raise StoreDataError(f"plan {digest}: {error}") from error
+        raise type(error)(f"plan {digest}: {error}") from error

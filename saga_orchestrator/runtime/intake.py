@@ -3,6 +3,7 @@
 ``saga.replies`` holds the answers of participants in other processes, and
 ``saga.undelivered`` what passed the broker's delivery limit. Whatever cannot
 be read, or was not asked for, is set aside with its reason and changes nothing.
+What is about a saga that only a newer release can read is left to that release.
 """
 
 from __future__ import annotations
@@ -19,9 +20,19 @@ from saga_orchestrator.errors import (
     ForgedReplyError,
     MalformedMessageError,
     MessageError,
+    NewerDataError,
     PayloadError,
+    SagaError,
 )
-from saga_orchestrator.ports.broker import Broker, Consumer, Delivery, QueueSpec
+from saga_orchestrator.ports.broker import (
+    Broker,
+    Consumer,
+    Delivery,
+    OutgoingMessage,
+    QueueSpec,
+    Receipt,
+)
+from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import Store
 from saga_orchestrator.runtime.complaints import Complaints
 from saga_orchestrator.runtime.parking import Parking
@@ -37,6 +48,8 @@ HEADER_CHARS_MAX = 300
 
 _LIMITS = ("expired", "maxlen")
 """Reasons for a dead letter that come from a limit which we never set."""
+NEWER_SECONDS = 1.0
+"""The pause before an answer is put back that a newer release has to take."""
 
 _Reader = Callable[[Delivery], list[Answered | MessageError]]
 
@@ -54,6 +67,7 @@ class Intake:
         routes: Routes,
         topology: Topology,
         complaints: Complaints,
+        clock: Clock,
     ) -> None:
         self._broker = broker
         self._store = store
@@ -62,6 +76,7 @@ class Intake:
         self._routes = routes
         self._topology = topology
         self._complaints = complaints
+        self._clock = clock
         self._consumers: list[Consumer] = []
         self._in_hand = 0
         self._empty = asyncio.Event()
@@ -102,10 +117,12 @@ class Intake:
         try:
             problems = await self._commit_all(read(delivery))
         except MessageError as error:
-            problems = [str(error)]
+            problems = [error]
         try:
-            if problems:
-                await self._parking.park(delivery, queue, problems[0])
+            if any(isinstance(problem, NewerDataError) for problem in problems):
+                await self._put_back(delivery, queue)
+            elif problems:
+                await self._parking.park(delivery, queue, str(problems[0]))
             else:
                 await delivery.ack()
         finally:
@@ -113,29 +130,46 @@ class Intake:
             if not self._in_hand:
                 self._empty.set()
 
-    async def _commit_all(self, items: Sequence[Answered | MessageError]) -> list[str]:
+    async def _put_back(self, delivery: Delivery, queue: str) -> None:
+        """Put a message back, as new: a delivery would count towards its limit."""
+        await self._clock.sleep(NEWER_SECONDS)
+        message = OutgoingMessage(
+            queue, delivery.body, delivery.kind, exchange="", headers=_death(delivery)
+        )
+        if await self._broker.publish([message]) == [Receipt.CONFIRMED]:
+            await delivery.ack()
+        else:
+            await delivery.requeue()
+
+    async def _commit_all(
+        self, items: Sequence[Answered | MessageError]
+    ) -> list[SagaError]:
         """Commit each answer by itself; return what was wrong with some."""
-        problems = [str(item) for item in items if isinstance(item, MessageError)]
+        problems: list[SagaError] = [
+            item for item in items if isinstance(item, MessageError)
+        ]
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(self._commit(item))
                 for item in items
                 if not isinstance(item, MessageError)
             ]
-        return problems + [text for task in tasks if (text := task.result())]
+        return problems + [found for task in tasks if (found := task.result())]
 
-    async def _commit(self, event: Answered) -> str:
+    async def _commit(self, event: Answered) -> SagaError | None:
         """Commit an answer; return why it could not be taken, or nothing."""
         try:
             decision = await commit_answer(self._pipeline, event)
+        except NewerDataError as error:
+            return error
         except Exception as error:  # noqa: BLE001 - it must not stop its neighbours
-            return f"{event.fence.text}: {error}"
+            return MessageError(f"{event.fence.text}: {error}")
         saga = decision.saga
         if saga is None:
-            return f"saga_id: there is no saga {event.saga_id}"
+            return MessageError(f"saga_id: there is no saga {event.saga_id}")
         if isinstance(event, StepSucceeded) and event.answered_by:
             self._learn(saga, event.fence, event.answered_by)
-        return ""
+        return None
 
     def _learn(self, saga: Saga, fence: Fence, queue: str) -> None:
         """Note which queue an action is served from."""
@@ -193,6 +227,13 @@ class Intake:
             error=f"{key} was dead-lettered: {why}",
             retryable=False,
         )
+
+
+def _death(delivery: Delivery) -> dict[str, str]:
+    """Return the headers that say why a message is a dead letter."""
+    names = ("x-first-death-reason", "x-first-death-queue")
+    found = {name: delivery.headers.get(name) for name in names}
+    return {name: text for name, text in found.items() if isinstance(text, str)}
 
 
 def _why(headers: Mapping[str, object]) -> str:

@@ -93,9 +93,9 @@ async def test_an_engine_goes_on_around_a_damaged_saga(
             for _ in range(2):
                 await other.reply(await other.command("b"))
             for saga in (one, three):
-                assert (await manager.wait(saga.id, timeout=20)).is_completed
+                assert (await manager.wait(saga.id, timeout=60)).is_completed
             with pytest.raises(StoreDataError):
-                await manager.wait(two.id, timeout=20)
+                await manager.wait(two.id, timeout=60)
             assert other.commands.empty()
             assert await other.waiting("saga.dead") == 0
             assert manager.problems() == []
@@ -118,7 +118,7 @@ async def test_a_damaged_timer_holds_up_no_other(
     with structlog.testing.capture_logs() as logs:
         async with Manager.open(store=store_url, handlers=[near.handlers]) as manager:
             well = await manager.start(_kind("well", near))
-            ended = await manager.wait(well.id, timeout=30)
+            ended = await manager.wait(well.id, timeout=60)
             assert ended.reason == "its deadline passed"
             page = await manager.store.page(SagaFilter())
             assert {one.saga_id for one in page.unreadable} == {
@@ -149,7 +149,7 @@ async def test_a_command_that_cannot_be_made_waits_with_its_reason(
         await eventually(is_told)
         well = await manager.start("s", FAR.chain("a"))
         await other.reply(await other.command("a"))
-        assert (await manager.wait(well.id, timeout=20)).is_completed
+        assert (await manager.wait(well.id, timeout=60)).is_completed
         assert other.commands.empty()
 
 

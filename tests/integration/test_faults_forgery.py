@@ -54,7 +54,7 @@ async def other(manager: Manager, rabbit_url: str) -> AsyncIterator[Stranger]:
 async def _is_well(manager: Manager, other: Stranger) -> None:
     saga = await manager.start("s", [*NEAR.chain("a"), *FAR.chain("b")])
     await other.reply(await other.command("b"))
-    assert (await manager.wait(saga.id, timeout=20)).is_completed
+    assert (await manager.wait(saga.id, timeout=60)).is_completed
 
 
 DOORS = ["saga.replies", "saga.undelivered", "saga.steps.near"]
@@ -122,7 +122,7 @@ async def test_a_command_that_says_where_to_answer(manager, other) -> None:
         )
     await eventually(lambda: _has_settled(other))
     await other.reply(pending)
-    assert (await manager.wait(saga.id, timeout=20)).is_completed
+    assert (await manager.wait(saga.id, timeout=60)).is_completed
     assert await manager.get(aside.id) == aside
     assert await other.waiting("saga.dead") == 0
     assert await other.waiting("saga.undelivered") == 0
@@ -147,7 +147,7 @@ async def test_answers_with_the_identity_of_others(manager, other) -> None:
         body = json.dumps({"v": 1, "replies": [answer]}).encode()
         await other.send(body, reply_to="saga.dead", headers=ODD, **given)
     for saga in sagas:
-        ended = await manager.wait(saga.id, timeout=20)
+        ended = await manager.wait(saga.id, timeout=60)
         assert ended.outputs == {"a": saga.id}
 
 
@@ -158,7 +158,7 @@ async def test_a_dead_letter_with_forged_reasons(manager, other) -> None:
     body = json.dumps({"v": 1, "commands": [heard]}).encode()
     for _ in range(2):
         await other.send(body, "saga.undelivered", type="saga.commands", headers=FORGED)
-    ended = await manager.wait(saga.id, timeout=20)
+    ended = await manager.wait(saga.id, timeout=60)
     assert ended.is_compensated
     assert ended.status("a").outcome is Outcome.UNKNOWN
     assert "dead-lettered" in ended.reason

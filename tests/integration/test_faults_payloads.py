@@ -73,7 +73,7 @@ async def test_what_a_program_hands_over_is_refused(store_url: str) -> None:
     async with Manager.open(
         store=store_url, migrate=True, handlers=[near.handlers]
     ) as manager:
-        parked = await manager.wait((await manager.start(parks)).id, timeout=20)
+        parked = await manager.wait((await manager.start(parks)).id, timeout=60)
         for name, value in REFUSED.items():
             with pytest.raises(PayloadError, match=r"^context") as refused:
                 await manager.start(parks, context={"deep": [value]})
@@ -96,7 +96,7 @@ async def test_what_a_program_hands_over_is_refused(store_url: str) -> None:
         (saga,) = await _everything(again)
         assert saga.id == parked.id
         await again.resolve(parked.id, "b", output=EXACT, **WHO)
-        assert (await again.wait(parked.id, timeout=20)).is_completed
+        assert (await again.wait(parked.id, timeout=60)).is_completed
 
 
 async def test_what_is_accepted_comes_back_exactly(store_url: str) -> None:
@@ -112,7 +112,7 @@ async def test_what_is_accepted_comes_back_exactly(store_url: str) -> None:
         store=store_url, migrate=True, handlers=[near.handlers]
     ) as manager:
         saga = await manager.start("s", near.chain("ab"), context=EXACT)
-        assert (await manager.wait(saga.id, timeout=20)).is_compensated
+        assert (await manager.wait(saga.id, timeout=60)).is_compensated
     given = dict(zip(near.runs, near.given, strict=True))
     assert told(given["a"]) == told(EXACT)
     assert told(given["undo_a"]) == told(EXACT)
@@ -182,7 +182,7 @@ async def test_what_a_stranger_answers_is_set_aside(
     async with Manager.open(**urls) as again, stranger(rabbit_url) as other:
         assert [one.id for one in await _everything(again)] == [saga.id]
         await other.send(_answer(command, json.dumps(EXACT)))
-        saga = await again.wait(saga.id, timeout=20)
+        saga = await again.wait(saga.id, timeout=60)
         assert told(saga.outputs["a"]) == told(EXACT)
 
 
@@ -226,7 +226,7 @@ async def test_what_a_stranger_commands_is_set_aside(
 
 async def _ends(manager: Manager, near: Service) -> None:
     saga = await manager.start("s", near.chain("a"))
-    assert (await manager.wait(saga.id, timeout=20)).is_completed
+    assert (await manager.wait(saga.id, timeout=60)).is_completed
 
 
 async def test_what_no_broker_takes(postgres_url: str, rabbit_url: str) -> None:
@@ -245,7 +245,7 @@ async def test_what_no_broker_takes(postgres_url: str, rabbit_url: str) -> None:
             with pytest.raises(aio_pika.exceptions.AMQPError):
                 await sender.send(b"x" * 130 * 2**20)
         await other.reply(command)
-        assert (await manager.wait(saga.id, timeout=20)).is_completed
+        assert (await manager.wait(saga.id, timeout=60)).is_completed
 
 
 # -- memory ----------------------------------------------------------------------

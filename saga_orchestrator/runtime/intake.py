@@ -33,6 +33,9 @@ from saga_orchestrator.wire.topology import Topology
 
 PREFETCH = 64
 
+DROPS_SECONDS = 600.0
+"""How long a queue that has dropped a message is told of."""
+
 _LIMITS = ("expired", "maxlen")
 """Reasons for a dead letter that come from a limit which we never set."""
 
@@ -178,6 +181,7 @@ class Intake:
                 f"{queue}: drops",
                 f"queue {queue!r} drops messages ({_why(headers)}): take the TTL or "
                 "length limit off its policy (rabbitmqctl list_policies)",
+                DROPS_SECONDS,
             )
 
     def _unknown(self, command: Command, why: str) -> Answered | MessageError:

@@ -46,6 +46,9 @@ PREFETCH = 64
 HEADER_CHARS_MAX = 300
 """Of a header that is repeated; a queue's name has 255 bytes at most."""
 
+DROPS_SECONDS = 600.0
+"""How long a queue that has dropped a message is told of."""
+
 _LIMITS = ("expired", "maxlen")
 """Reasons for a dead letter that come from a limit which we never set."""
 NEWER_SECONDS = 1.0
@@ -214,6 +217,7 @@ class Intake:
                 f"{queue}: drops",
                 f"queue {queue!r} drops messages ({_why(headers)}): take the TTL or "
                 "length limit off its policy (rabbitmqctl list_policies)",
+                DROPS_SECONDS,
             )
 
     def _unknown(self, command: Command, why: str) -> Answered | MessageError:

@@ -134,7 +134,7 @@ async def test_what_an_administrator_takes_away(
         ) as manager,
     ):
         first = await manager.start("s", near.chain())
-        assert (await manager.wait(first.id, timeout=30)).is_completed
+        assert (await manager.wait(first.id, timeout=90)).is_completed
         await permits.take(what)
         await eventually(lambda: told in str(manager.problems()))
         sagas = [await manager.start("s", near.chain()) for _ in range(20)]
@@ -144,7 +144,7 @@ async def test_what_an_administrator_takes_away(
         assert rate < OPENINGS_A_SECOND
         await permits.give_back(what)
         for saga in sagas:
-            assert (await manager.wait(saga.id, timeout=60)).is_completed
+            assert (await manager.wait(saga.id, timeout=90)).is_completed
         await eventually(lambda: manager.problems() == [])
 
 

@@ -80,6 +80,11 @@ class EngineProcess:
         )
 
     @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._child.pid
+
+    @property
     def is_alive(self) -> bool:
         """Tell whether the process has not ended."""
         return self._child.poll() is None

@@ -76,6 +76,48 @@ class TransitionRefused(SagaError):
         self.problem = problem
 
 
+class StaleVersionError(TransitionRefused):
+    """A request was made on a version of the saga that is past; nothing changed.
+
+    Attributes:
+        seen: the version that the caller has seen.
+        version: the version that the saga is at.
+    """
+
+    def __init__(self, saga_id: str, state: str, seen: int, version: int) -> None:
+        super().__init__(
+            saga_id,
+            state,
+            f"it is at version {version}, you have seen {seen}; look again",
+        )
+        self.seen = seen
+        self.version = version
+
+
+class NotAwaitedError(SagaError):
+    """An answer from outside that its step does not wait for.
+
+    The saga's state has not changed. A success is never dropped: where its effect
+    may stand outside the saga's account, it is kept as a residual, for a person.
+
+    Attributes:
+        saga_id: the saga.
+        state: the state it is in.
+        problem: why nobody waits for the answer.
+        residual: the number of the residual that keeps it; None: there is none.
+    """
+
+    def __init__(
+        self, saga_id: str, state: str, problem: str, residual: int | None = None
+    ) -> None:
+        kept = "" if residual is None else f"; kept as residual {residual}"
+        super().__init__(f"saga {saga_id} is {state}: {problem}{kept}")
+        self.saga_id = saga_id
+        self.state = state
+        self.problem = problem
+        self.residual = residual
+
+
 class StoreError(SagaError):
     """The store could not do it. ``retryable`` says whether to try again."""
 

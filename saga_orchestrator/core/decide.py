@@ -79,6 +79,7 @@ from saga_orchestrator.core.timers import decide_resend, decide_time
 from saga_orchestrator.errors import (
     KeyConflict,
     SagaNotFoundError,
+    StaleVersionError,
     TransitionRefused,
 )
 
@@ -172,6 +173,9 @@ def _decide_answer(draft: Draft, event: Answered) -> None:
 def _decide_request(saga: Saga, draft: Draft, event: Requested) -> Decision:
     if event.request_id and event.request_id in saga.data.requests:
         return Decision(saga)  # its first commit went through, unheard
+    if event.if_version not in (None, saga.version):
+        stale = StaleVersionError(saga.id, saga.state, event.if_version, saga.version)
+        return Decision(saga, refusal=stale)
     started: Decision | None = None
     try:
         match event:

@@ -135,15 +135,21 @@ class _Requested:
     """A person asks.
 
     Attributes:
+        saga_id: the saga it is about.
+        principal: who asks.
+        reason: why.
         request_id: unique, made by whoever asks. Where the answer to a commit was
             lost, the event is decided again, and knows by it what it did itself;
             empty: nobody decides it again.
+        if_version: refused unless the saga is at this version; None: whatever
+            it is at.
     """
 
     saga_id: SagaId
     principal: str
     reason: str
     request_id: str = field(default="", kw_only=True)
+    if_version: int | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from dataclasses import dataclass
 
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.states import Direction
+
+COMPLETION_PATTERN = r"(action|compensation)\.([1-9][0-9]{0,9})\.([0-9a-f]{32})"
+_COMPLETION_PATTERN = re.compile(rf"{COMPLETION_PATTERN}\Z")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -52,6 +56,33 @@ def is_genuine(secret: bytes, fence: Fence, token: str) -> bool:
     """Tell, in constant time, whether the token was issued for the fence."""
     given = token.encode(errors="replace")  # a forged one may be any text
     return hmac.compare_digest(token_of(secret, fence).encode(), given)
+
+
+def completion_token(fence: Fence, token: str) -> str:
+    """Return what an answer from outside proves itself with.
+
+    It names the dispatch within its step, and carries the proof of it.
+    """
+    return f"{fence.direction}.{fence.generation}.{token}"
+
+
+def read_completion_token(
+    saga_id: SagaId, step: str, text: str
+) -> tuple[Fence, str] | None:
+    """Return the fence and the token that a completion token is made of.
+
+    Args:
+        saga_id: the saga that the answer names.
+        step: the step that the answer names.
+        text: what was given as the completion token.
+
+    Returns:
+        To be checked by ``is_genuine``; None: it has not the form of one.
+    """
+    found = _COMPLETION_PATTERN.match(text)
+    if found is None:
+        return None
+    return Fence(saga_id, step, Direction(found[1]), int(found[2])), found[3]
 
 
 def unit_interval(fence: Fence) -> float:

@@ -9,6 +9,7 @@ from functools import cached_property
 import structlog
 
 from saga_orchestrator.core.commands import Command
+from saga_orchestrator.core.fence import completion_token
 from saga_orchestrator.core.payload import PAYLOAD_BYTES_MAX, Json, normalise
 from saga_orchestrator.core.states import Direction
 from saga_orchestrator.participant.values import copy
@@ -97,6 +98,15 @@ class StepContext:
             direction=str(self.direction),
             attempt=self.attempt,
         )
+
+    @property
+    def completion_token(self) -> str:
+        """What an answer from outside must carry, where the handler is ``Deferred``.
+
+        Opaque, and a capability: who has it can answer for this run. It goes with
+        ``fence.saga_id`` and ``step`` to ``Manager.complete_step`` or to the HTTP API.
+        """
+        return completion_token(self.fence, self.token)
 
     def update(self, values: Mapping[str, Json]) -> None:
         """Merge these keys into the saga's context, together with the answer.

@@ -81,8 +81,8 @@ class Skip(HandlerSignal):
 class Deferred(HandlerSignal):
     """The work goes on elsewhere; the answer comes from outside.
 
-    Whoever does the work must be given ``ctx.fence`` and ``ctx.token``: the
-    answer carries both.
+    Whoever does the work must be given ``ctx.completion_token``, with
+    ``ctx.fence.saga_id`` and ``ctx.step``: the answer carries all three.
     """
 
 

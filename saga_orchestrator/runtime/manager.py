@@ -21,9 +21,10 @@ from saga_orchestrator.runtime.assembly import (
     Parts,
     assemble,
 )
+from saga_orchestrator.runtime.completion import Completer
 from saga_orchestrator.runtime.ids import NewId, ulids
 from saga_orchestrator.runtime.opening import Opening
-from saga_orchestrator.runtime.operator import Operator, checked_id
+from saga_orchestrator.runtime.operator import checked_id
 from saga_orchestrator.runtime.registry import Registry
 from saga_orchestrator.runtime.starting import Catalogue, saga_started
 from saga_orchestrator.wire.topology import Topology
@@ -34,11 +35,12 @@ DRAIN_SECONDS = 25.0
 _log = structlog.get_logger("saga.manager")
 
 
-class Manager(Operator):
+class Manager(Completer):
     """Starts sagas, follows them, operates them; runs an engine if it has one.
 
     Made by ``Manager.open``. What a person may ask of a saga is inherited from
-    ``Operator``: compensate, retry, resolve, give up, residuals.
+    ``Operator``: compensate, retry, resolve, give up, residuals; how a deferred step
+    is answered from outside, from ``Completer``.
     """
 
     @classmethod

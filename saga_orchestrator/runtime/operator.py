@@ -43,12 +43,14 @@ class Operator:
     """Puts right what a machine cannot.
 
     All methods take a ``reason`` and a ``principal``, who asks; both are kept
-    in the history. They raise:
+    in the history. With ``if_version``, the version of the saga that the caller has
+    seen, nothing is done to a saga that has gone on since. They raise:
 
     PayloadError: reason, principal or output is missing, too long or
         unreadable; names it.
     SagaNotFoundError: no such saga.
     TransitionRefused: the state does not allow it; names the state and the fix.
+    StaleVersionError: the saga is not at ``if_version``; one of the above.
     StoreUnavailableError: the store stayed away.
 
     Whatever is raised, nothing has changed; but for the last, where it may have.
@@ -68,6 +70,7 @@ class Operator:
         reason: str,
         principal: str = PRINCIPAL,
         force: bool = False,
+        if_version: int | None = None,
     ) -> Saga:
         """Undo a saga: abort a started one, resume the undo of a failed one.
 
@@ -76,6 +79,7 @@ class Operator:
             reason: why.
             principal: who asks.
             force: also past the pivot, also when it completed.
+            if_version: as for all requests.
 
         Returns:
             The saga; one that is being undone, or was, is left as it is.
@@ -84,12 +88,21 @@ class Operator:
         version = (await self._load(checked[0])).version
         return await self._submit(
             CompensateRequested(
-                *checked, force=force, version=version, request_id=self._new_id()
+                *checked,
+                force=force,
+                version=version,
+                request_id=self._new_id(),
+                if_version=if_version,
             )
         )
 
     async def retry(
-        self, saga_id: str, *, reason: str, principal: str = PRINCIPAL
+        self,
+        saga_id: str,
+        *,
+        reason: str,
+        principal: str = PRINCIPAL,
+        if_version: int | None = None,
     ) -> Saga:
         """Let a failed saga go on: what gave up is tried again.
 
@@ -99,7 +112,9 @@ class Operator:
         checked = _checked(saga_id, principal, reason)
         version = (await self._load(checked[0])).version
         return await self._submit(
-            RetryRequested(*checked, version, request_id=self._new_id())
+            RetryRequested(
+                *checked, version, request_id=self._new_id(), if_version=if_version
+            )
         )
 
     async def resolve(
@@ -111,6 +126,7 @@ class Operator:
         output: Json = None,
         direction: Direction | None = None,
         principal: str = PRINCIPAL,
+        if_version: int | None = None,
     ) -> Saga:
         """Count a step of a failed saga as done, or undone, by hand; go on.
 
@@ -123,6 +139,7 @@ class Operator:
             direction: whether the action was done, or its undo; None: whichever
                 way the saga was going.
             principal: who did it.
+            if_version: as for all requests.
         """
         checked = _checked(saga_id, principal, reason)
         output = normalise(output, "output")
@@ -134,11 +151,18 @@ class Operator:
             _generation(saga, step),
             output,
             request_id=self._new_id(),
+            if_version=if_version,
         )
         return await self._submit(event)
 
     async def give_up(
-        self, saga_id: str, step: str, *, reason: str, principal: str = PRINCIPAL
+        self,
+        saga_id: str,
+        step: str,
+        *,
+        reason: str,
+        principal: str = PRINCIPAL,
+        if_version: int | None = None,
     ) -> Saga:
         """Wait no longer for a step's answer: its outcome counts as unknown, now.
 
@@ -148,7 +172,13 @@ class Operator:
         checked = _checked(saga_id, principal, reason)
         generation = _generation(await self._load(checked[0]), step)
         return await self._submit(
-            GiveUpRequested(*checked, step, generation, request_id=self._new_id())
+            GiveUpRequested(
+                *checked,
+                step,
+                generation,
+                request_id=self._new_id(),
+                if_version=if_version,
+            )
         )
 
     async def residuals(
@@ -164,7 +194,13 @@ class Operator:
         return await self._store.open_residuals(limit, after=cursor)
 
     async def undo_residual(
-        self, saga_id: str, number: int, *, reason: str, principal: str = PRINCIPAL
+        self,
+        saga_id: str,
+        number: int,
+        *,
+        reason: str,
+        principal: str = PRINCIPAL,
+        if_version: int | None = None,
     ) -> Saga:
         """Have a residual undone, by a saga of its own.
 
@@ -181,18 +217,31 @@ class Operator:
             raise SagaNotFoundError(saga_id)
         undo_id = self._new_id()
         event = ResidualUndoRequested(
-            *checked, number, undo_id, loaded[1], request_id=undo_id
+            *checked,
+            number,
+            undo_id,
+            loaded[1],
+            request_id=undo_id,
+            if_version=if_version,
         )
         await self._submit(event)
         return await self._load(event.undo_id)
 
     async def dismiss_residual(
-        self, saga_id: str, number: int, *, reason: str, principal: str = PRINCIPAL
+        self,
+        saga_id: str,
+        number: int,
+        *,
+        reason: str,
+        principal: str = PRINCIPAL,
+        if_version: int | None = None,
     ) -> Saga:
         """Settle a residual that needs no undo."""
         checked = _checked(saga_id, principal, reason)
         return await self._submit(
-            ResidualDismissRequested(*checked, number, request_id=self._new_id())
+            ResidualDismissRequested(
+                *checked, number, request_id=self._new_id(), if_version=if_version
+            )
         )
 
     async def _residual(self, saga_id: SagaId, number: int) -> Residual:

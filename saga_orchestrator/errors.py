@@ -179,6 +179,30 @@ class SagaAlreadyExistsError(StoreError):
         self.saga_id = saga_id
 
 
+class KeyNameTakenError(StoreError):
+    """An API key has this name; a revoked one keeps its name too.
+
+    Attributes:
+        name: the name.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is an API key {name!r} already; take another name")
+        self.name = name
+
+
+class ApiKeyNotFoundError(StoreError, LookupError):
+    """No API key of this name.
+
+    Attributes:
+        name: what was asked for.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no API key {name!r}; `saga keys list` has their names")
+        self.name = name
+
+
 class BrokerError(SagaError):
     """The broker could not do it."""
 

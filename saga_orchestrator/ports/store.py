@@ -41,6 +41,7 @@ from saga_orchestrator.errors import (
 )
 from saga_orchestrator.ports.adapters import STORES, adapter_for
 from saga_orchestrator.ports.clock import Clock
+from saga_orchestrator.ports.keys import ApiKeys
 
 LEASE = dt.timedelta(seconds=5)
 """How long a new outbox row belongs to the process that wrote it."""
@@ -209,6 +210,11 @@ class Store(abc.ABC):
     @abc.abstractmethod
     def secret(self) -> bytes:
         """32 random bytes made with the store; tokens are HMACs with it."""
+
+    @property
+    @abc.abstractmethod
+    def api_keys(self) -> ApiKeys:
+        """Who may call the HTTP API on this store."""
 
     @abc.abstractmethod
     async def transact(

@@ -74,7 +74,9 @@ async def test_a_file_of_the_first_release_goes_on(
     with closing(sqlite3.connect(older)) as file:
         numbers = "SELECT max(number) FROM saga_residuals"
         assert file.execute(numbers).fetchall() == [(3,)]
-    with pytest.raises(SchemaVersionError, match="the schema is too old: 1 of 2"):
+    count = len(schema.MIGRATIONS)
+    too_old = f"the schema is too old: {count - 1} of {count}"
+    with pytest.raises(SchemaVersionError, match=too_old):
         await Store.open(url, migrate=False)
 
     assert await SqliteSagaStore.migrate(url) == schema.MIGRATIONS[1:]

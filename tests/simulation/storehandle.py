@@ -72,6 +72,11 @@ class StoreHandle(Store):
         """The store's."""
         return self._world.backend.secret
 
+    @property
+    def api_keys(self) -> NoReturn:
+        """Never asked: a world has no HTTP."""
+        raise NotImplementedError
+
     # -- writing -------------------------------------------------------------
 
     async def transact(

@@ -33,6 +33,7 @@ from saga_stores._json import storable
 from saga_stores._pages import residual_page
 from saga_stores._plans import PlanCache
 from saga_stores._writes import writes_of
+from saga_stores.memory.keys import MemoryApiKeys
 from saga_stores.memory.loading import (
     load_batch,
     load_dispatch,
@@ -87,6 +88,11 @@ class MemorySagaStore(Store):
     def secret(self) -> bytes:
         """32 random bytes made with the store."""
         return self._tables.secret
+
+    @property
+    def api_keys(self) -> MemoryApiKeys:
+        """Who may call the HTTP API on this store."""
+        return MemoryApiKeys(self._tables, self._clock)
 
     async def transact(
         self,

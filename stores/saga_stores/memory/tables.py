@@ -17,6 +17,7 @@ from saga_orchestrator.core.batch import Batch
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.saga import NO_DATA, Saga
+from saga_orchestrator.ports.keys import ApiKey
 from saga_orchestrator.ports.store import IGNORED_KEPT, OutboxRow
 from saga_stores._data import Entries
 from saga_stores._residual_rows import NEW_RESIDUAL_COLUMNS, SETTLEMENT_COLUMNS
@@ -49,6 +50,7 @@ class Tables:
         ignored: per saga the last rows.
         residuals: per saga its rows, by number.
         outbox: commands not confirmed, in the order they were recorded.
+        api_keys: who may call the HTTP API, by name.
     """
 
     def __init__(self) -> None:
@@ -64,6 +66,7 @@ class Tables:
             dict
         )
         self.outbox: dict[OutboxKey, OutboxRow] = {}
+        self.api_keys: dict[str, ApiKey] = {}
 
     def perform(self, batch: Batch, writes: Writes, settled: Sequence[Fence]) -> None:
         """Write a batch; nothing here can fail, so it is all or nothing."""

@@ -327,6 +327,29 @@ DELETE FROM sagas WHERE id = $1
 -- name: secret
 SELECT value FROM saga_meta WHERE name = 'secret'
 
+-- name: insert_api_key
+-- Nothing where the name is taken.
+INSERT INTO api_keys (name, digest, role, created_at)
+VALUES ($1, $2, $3, coalesce($4, clock_timestamp()))
+ON CONFLICT (name) DO NOTHING
+RETURNING name, digest, role, created_at, revoked_at
+
+-- name: find_api_key
+SELECT name, digest, role, created_at, revoked_at
+FROM api_keys
+WHERE digest = $1
+
+-- name: api_keys
+SELECT name, digest, role, created_at, revoked_at
+FROM api_keys
+ORDER BY name
+
+-- name: revoke_api_key
+UPDATE api_keys
+SET revoked_at = coalesce(revoked_at, $2, clock_timestamp())
+WHERE name = $1
+RETURNING name, digest, role, created_at, revoked_at
+
 -- name: has_migrations
 SELECT to_regclass('schema_migrations') IS NOT NULL
 

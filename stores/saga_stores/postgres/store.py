@@ -39,6 +39,7 @@ from saga_stores._writes import writes_of
 from saga_stores.postgres import schema
 from saga_stores.postgres.address import Address
 from saga_stores.postgres.database import SQL, Database
+from saga_stores.postgres.keys import PostgresApiKeys
 from saga_stores.postgres.reading import (
     CODEC,
     read_dispatches,
@@ -95,6 +96,11 @@ class PostgresSagaStore(Store):
     def secret(self) -> bytes:
         """32 random bytes made with the schema."""
         return self._secret
+
+    @property
+    def api_keys(self) -> PostgresApiKeys:
+        """Who may call the HTTP API on this store."""
+        return PostgresApiKeys(self._database, self._clock)
 
     # -- the verb ----------------------------------------------------------
 

@@ -194,6 +194,26 @@ DELETE FROM saga_history WHERE saga_id = ?;
 -- Its ignored answers and residuals go by their foreign keys.
 DELETE FROM sagas WHERE id = ?;
 
+-- name: insert_api_key
+-- Nothing where the name is taken.
+INSERT INTO api_keys (name, digest, role, created_at)
+VALUES (?, ?, ?, ?)
+ON CONFLICT (name) DO NOTHING;
+
+-- name: find_api_key
+SELECT name, digest, role, created_at, revoked_at
+FROM api_keys
+WHERE digest = ?;
+
+-- name: load_api_keys
+SELECT name, digest, role, created_at, revoked_at
+FROM api_keys
+ORDER BY name;
+
+-- name: revoke_api_key
+UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?) WHERE name = ?
+RETURNING name, digest, role, created_at, revoked_at;
+
 -- name: has_schema
 SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'schema_migrations';
 

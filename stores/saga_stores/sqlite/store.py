@@ -34,6 +34,7 @@ from saga_stores.sqlite.connection import (
     open_writer,
     to_micros,
 )
+from saga_stores.sqlite.keys import SqliteApiKeys
 from saga_stores.sqlite.location import Location
 from saga_stores.sqlite.lock import EngineLock
 from saga_stores.sqlite.transact import delete, transact
@@ -92,6 +93,11 @@ class SqliteSagaStore(Store):
     def secret(self) -> bytes:
         """32 random bytes made with the file."""
         return self._secret
+
+    @property
+    def api_keys(self) -> SqliteApiKeys:
+        """Who may call the HTTP API on this store."""
+        return SqliteApiKeys(self._reader, self._writer, self._clock)
 
     async def transact(
         self,

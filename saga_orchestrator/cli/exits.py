@@ -6,10 +6,12 @@ from enum import IntEnum
 
 from saga_orchestrator.core.states import SagaState
 from saga_orchestrator.errors import (
+    ApiKeyNotFoundError,
     BrokerUnavailableError,
     ConfigurationError,
     DefinitionError,
     KeyConflict,
+    KeyNameTakenError,
     PayloadError,
     SagaAlreadyExistsError,
     SagaError,
@@ -42,7 +44,7 @@ MEANINGS: dict[Exit, str] = {
     Exit.OK: "done; for `start --wait` and `watch`: the saga completed",
     Exit.FAILURE: "failed; for `doctor`: something is wrong",
     Exit.USAGE: "wrong arguments, settings, definitions or schema",
-    Exit.NOT_FOUND: "no such saga",
+    Exit.NOT_FOUND: "no such saga, or API key",
     Exit.CONFLICT: "refused: the saga's state, a taken key, or a locked store",
     Exit.UNREACHABLE: "the store or the broker cannot be reached; try again",
     Exit.TIMED_OUT: "waited long enough; the saga goes on",
@@ -55,6 +57,8 @@ MEANINGS: dict[Exit, str] = {
 # The first match counts, so the special comes before the general.
 _OF_ERROR: tuple[tuple[type[SagaError], Exit], ...] = (
     (SagaNotFoundError, Exit.NOT_FOUND),
+    (ApiKeyNotFoundError, Exit.NOT_FOUND),
+    (KeyNameTakenError, Exit.CONFLICT),
     (KeyConflict, Exit.CONFLICT),
     (TransitionRefused, Exit.CONFLICT),
     (StoreLockedError, Exit.CONFLICT),

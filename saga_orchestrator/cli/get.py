@@ -7,7 +7,7 @@ import datetime as dt
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from saga_orchestrator.cli.documents import record_document
+from saga_orchestrator.api.documents import record_document
 from saga_orchestrator.cli.options import (
     JsonOption,
     SagaArgument,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saga_orchestrator.cli.documents import Document, saga_document, unreadable_document
+from saga_orchestrator.api.documents import Document, saga_document, unreadable_document
 from saga_orchestrator.cli.options import (
     JsonOption,
     StoreOption,

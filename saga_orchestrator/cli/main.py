@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 import saga_orchestrator
-from saga_orchestrator.cli import config, residual
+from saga_orchestrator.cli import config, keys, residual
 from saga_orchestrator.cli.compensate import compensate
 from saga_orchestrator.cli.demo import demo
 from saga_orchestrator.cli.dev import dev
@@ -109,5 +109,8 @@ for _name, _command in _COMMANDS.items():
 for _name, _command in residual.COMMANDS.items():
     residual.app.command(_name, help=_help_of(_command))(_command)
 app.add_typer(residual.app, name="residual")
+for _name, _command in keys.COMMANDS.items():
+    keys.app.command(_name, help=_help_of(_command))(_command)
+app.add_typer(keys.app, name="keys")
 config.app.command("show", help=_help_of(config.show))(config.show)
 app.add_typer(config.app, name="config")

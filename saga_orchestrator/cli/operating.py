@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saga_orchestrator.cli.documents import saga_document
+from saga_orchestrator.api.documents import saga_document
 from saga_orchestrator.cli.options import client, settings_of
 from saga_orchestrator.cli.remarks import not_undone
 from saga_orchestrator.cli.terminal import emit, emit_json, marked, note

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from saga_orchestrator.cli.documents import (
+from saga_orchestrator.api.documents import (
     Document,
     residual_document,
     saga_document,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from saga_orchestrator.api.documents import saga_document
 from saga_orchestrator.cli.apps import definition_named
-from saga_orchestrator.cli.documents import saga_document
 from saga_orchestrator.cli.exits import Exit, exit_of_state
 from saga_orchestrator.cli.following import follow
 from saga_orchestrator.cli.json_text import parsed

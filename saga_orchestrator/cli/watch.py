@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from saga_orchestrator.cli.documents import entry_document
+from saga_orchestrator.api.documents import entry_document
 from saga_orchestrator.cli.exits import Exit, exit_of_state
 from saga_orchestrator.cli.following import follow
 from saga_orchestrator.cli.options import (

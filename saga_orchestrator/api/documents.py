@@ -1,4 +1,4 @@
-"""Sagas and what is known of them as JSON documents: what ``--json`` prints.
+"""Sagas and what is known of them as JSON documents: what HTTP and ``--json`` say.
 
 Instants are ISO 8601 in UTC. Fields are only ever added.
 """
@@ -17,6 +17,7 @@ from saga_orchestrator.core.decision import (
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.residual import Residual, Settlement
 from saga_orchestrator.core.saga import NO_DATA, Saga
+from saga_orchestrator.ports.keys import ApiKey
 from saga_orchestrator.ports.store import OutboxRow, SagaRecord, Unreadable
 
 Document = dict[str, Any]
@@ -101,6 +102,16 @@ def residual_document(residual: Residual) -> Document:
         "output": residual.output,
         **_fence(residual.fence),
         "settled": _settlement(residual.settled),
+    }
+
+
+def key_document(key: ApiKey) -> Document:
+    """Return what may be told of an API key."""
+    return {
+        "name": key.name,
+        "role": key.role,
+        "created_at": _instant(key.created_at),
+        "revoked_at": _instant(key.revoked_at),
     }
 
 

@@ -40,6 +40,8 @@ class Settings(BaseSettings):
         drain_seconds: how long a stopping process finishes what it has begun.
         log_level: from which level on log lines are written, to stderr.
         log_format: ``auto`` is for people on a terminal, else JSON.
+        http: where the HTTP API listens, ``HOST:PORT``; empty: there is none.
+        http_rate: requests a second of one API key, in each process.
         exchange: the topic exchange of commands.
         steps_queue: the queue of actions, and the stem of the services' ones.
         compensate_queue: the same for compensations.
@@ -56,6 +58,8 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(default=25.0, ge=0, le=3600)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"
+    http: str = ""
+    http_rate: float = Field(default=200.0, ge=0.1, le=1_000_000)
     exchange: str = _NAMES.exchange
     steps_queue: str = _NAMES.steps
     compensate_queue: str = _NAMES.compensate

@@ -7,10 +7,12 @@ process at once; what was not finished is taken up by the next.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager
 from typing import Any, TypeVar
 
 import structlog
@@ -26,6 +28,7 @@ LOOK_SECONDS = 5.0
 _log = structlog.get_logger("saga.process")
 
 Process = TypeVar("Process", Manager, Worker)
+OpenFace = Callable[[Process], AbstractAsyncContextManager[Callable[[], None]]]
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
@@ -34,10 +37,18 @@ def run(main: Coroutine[Any, Any, None]) -> None:
         runner.run(main)
 
 
+@contextlib.asynccontextmanager
+async def no_face(process: object) -> AsyncIterator[Callable[[], None]]:
+    """Show nothing to the outside."""
+    del process
+    yield lambda: None
+
+
 async def run_until_stopped(
     opening: Opening[Process],
     drain_seconds: float,
     ready: Callable[[Process], None],
+    face: OpenFace[Process] = no_face,
 ) -> None:
     """Open a process, let it work until a signal, drain, close.
 
@@ -45,6 +56,8 @@ async def run_until_stopped(
         opening: the manager or the worker.
         drain_seconds: how long it may finish what it has begun.
         ready: called once it works.
+        face: opens what others can reach of it. What it gives is called when the
+            process begins to stop; it closes when that is done.
 
     Raises:
         SagaError: it cannot be opened.
@@ -57,12 +70,14 @@ async def run_until_stopped(
         raise typer.Exit(stop.exit_code) from None
     stop.opened()
     try:
-        ready(process)
-        problems = _log_changes(set(), set(process.problems()))
-        while not await stop.asked(within=LOOK_SECONDS):
-            problems = _log_changes(problems, set(process.problems()))
-        _log.info("stopping", drain_seconds=drain_seconds)
-        await process.stop(drain_seconds)
+        async with face(process) as be_stopping:
+            ready(process)
+            problems = _log_changes(set(), set(process.problems()))
+            while not await stop.asked(within=LOOK_SECONDS):
+                problems = _log_changes(problems, set(process.problems()))
+            _log.info("stopping", drain_seconds=drain_seconds)
+            be_stopping()
+            await process.stop(drain_seconds)
     finally:
         await process.close()
     _log.info("stopped")

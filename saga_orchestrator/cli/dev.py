@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from saga_orchestrator.cli.apps import Loaded, load
+from saga_orchestrator.cli.http import open_face
 from saga_orchestrator.cli.options import (
     AppDirOption,
     BrokerOption,
     ConcurrencyOption,
     DrainOption,
+    HttpOption,
     LogFormatOption,
     LogLevelOption,
     StoreOption,
@@ -42,6 +44,7 @@ def dev(
     store: StoreOption = None,
     broker: BrokerOption = None,
     app_dir: AppDirOption = Path(),
+    http: HttpOption = None,
     concurrency: ConcurrencyOption = None,
     drain_seconds: DrainOption = None,
     log_level: LogLevelOption = None,
@@ -63,6 +66,7 @@ def dev(
     settings = settings_of(
         store=store,
         broker=broker,
+        http=http,
         concurrency=concurrency,
         drain_seconds=drain_seconds,
         log_level=log_level,
@@ -79,7 +83,8 @@ def dev(
     opening = open_manager(
         settings, definitions=loaded.sagas, handlers=loaded.services, engine=True
     )
-    run(run_until_stopped(opening, settings.drain_seconds, ready))
+    face = open_face(settings)
+    run(run_until_stopped(opening, settings.drain_seconds, ready, face))
 
 
 def _banner(settings: Settings, loaded: Loaded, *, flag: str | None) -> Iterator[str]:

@@ -53,6 +53,14 @@ LogLevelOption = Annotated[
     str | None,
     typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning, error."),
 ]
+HttpOption = Annotated[
+    str | None,
+    typer.Option(
+        "--http",
+        metavar="HOST:PORT",
+        help="Serve the HTTP API there; needs API keys where others can reach it.",
+    ),
+]
 LogFormatOption = Annotated[
     str | None,
     typer.Option("--log-format", metavar="FORMAT", help="auto, console or json."),

@@ -9,11 +9,13 @@ import structlog
 import typer
 
 from saga_orchestrator.cli.apps import load
+from saga_orchestrator.cli.http import open_face
 from saga_orchestrator.cli.options import (
     AppDirOption,
     BrokerOption,
     ConcurrencyOption,
     DrainOption,
+    HttpOption,
     LogFormatOption,
     LogLevelOption,
     StoreOption,
@@ -39,6 +41,7 @@ def serve(
     store: StoreOption = None,
     broker: BrokerOption = None,
     app_dir: AppDirOption = Path(),
+    http: HttpOption = None,
     concurrency: ConcurrencyOption = None,
     drain_seconds: DrainOption = None,
     log_level: LogLevelOption = None,
@@ -54,6 +57,9 @@ def serve(
 
     A first signal drains and exits with 0, a second one exits at once.
 
+    With --http it answers HTTP too. Where others can reach it, every request needs an
+    API key: see saga keys new.
+
     Example:
         saga serve handlers.orders:order --store postgresql://… --broker amqp://…
     """
@@ -65,6 +71,7 @@ def serve(
     settings = settings_of(
         store=store,
         broker=broker,
+        http=http,
         concurrency=concurrency,
         drain_seconds=drain_seconds,
         log_level=log_level,
@@ -95,4 +102,5 @@ def serve(
         engine=True,
         broker_may_be_away=True,
     )
-    run(run_until_stopped(opening, settings.drain_seconds, ready))
+    face = open_face(settings)
+    run(run_until_stopped(opening, settings.drain_seconds, ready, face))

@@ -76,7 +76,14 @@ class Client:
 
     def problems(self) -> list[str]:
         """Name what is wrong now."""
-        return [*self.outage.problems(), *self.supervisor.problems()]
+        return [problem for part in self.parts().values() for problem in part]
+
+    def parts(self) -> dict[str, list[str]]:
+        """Name what is wrong now, by part; all its parts are there."""
+        return {
+            "store": self.outage.problems(),
+            "engine": self.supervisor.problems(),
+        }
 
 
 class Engine(Client):
@@ -170,14 +177,13 @@ class Engine(Client):
         await self._publisher.drained()
         await self.pipeline.drained()
 
-    def problems(self) -> list[str]:
-        """Name what is wrong now."""
-        return [
-            *super().problems(),
-            *self.broker.problems(),
-            *self._routes.problems(),
-            *self._complaints.problems(),
-        ]
+    def parts(self) -> dict[str, list[str]]:
+        """Name what is wrong now, by part; all its parts are there."""
+        return {
+            **super().parts(),
+            "broker": self.broker.problems(),
+            "routes": [*self._routes.problems(), *self._complaints.problems()],
+        }
 
     async def resend_open(self) -> int:
         """Send every open command again, with its fence: the broker lost its data.

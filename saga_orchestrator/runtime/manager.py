@@ -127,6 +127,18 @@ class Manager(Completer):
         """Name what is wrong now; empty: everything works."""
         return self._engine.problems()
 
+    def parts(self) -> dict[str, list[str]]:
+        """Name what is wrong now, by part: store, engine, broker, routes.
+
+        A part without problems is there too; a client has no broker and no routes.
+        """
+        return self._engine.parts()
+
+    @property
+    def definitions(self) -> dict[str, SagaDefinition]:
+        """The definitions that can be started by name."""
+        return self._catalogue.named
+
     async def start(
         self,
         definition: SagaDefinition | str,

@@ -45,6 +45,11 @@ class Catalogue:
                 )
             self._compile(definition, keep=True)
 
+    @property
+    def named(self) -> dict[str, SagaDefinition]:
+        """The definitions by their names."""
+        return dict(self._named)
+
     def plan_of(
         self, definition: SagaDefinition | str, steps: Iterable[Step] | None
     ) -> Plan:

@@ -1,0 +1,119 @@
+"""A saga's progress as server-sent events: its history, as it grows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import Header
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
+
+from saga_orchestrator.api.documents import Document, entry_document
+from saga_orchestrator.api.face import Face, Seats, TheFace
+from saga_orchestrator.api.parameters import SagaIdPath
+from saga_orchestrator.api.routing import needs, new_router
+from saga_orchestrator.core.states import ENDED
+from saga_orchestrator.errors import SagaNotFoundError, StoreError
+from saga_orchestrator.ports.keys import Role
+from saga_orchestrator.runtime.waiters import POLL_FIRST_SECONDS, POLL_LAST_SECONDS
+
+PING_SECONDS = 15.0
+_PING = b": ping\n\n"
+
+router = new_router("sagas")
+
+_FOLLOWS = needs(Role.READ, 404)
+_FOLLOWS["responses"] |= {
+    200: {
+        "description": "the history from there on, until the saga's end",
+        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+    },
+    204: {"description": "the saga has ended, and all of it was told"},
+}
+
+
+@router.get(
+    "/v1/sagas/{saga_id}/events",
+    summary="Follow a saga",
+    response_class=Response,
+    **_FOLLOWS,
+)
+async def follow(
+    face: TheFace,
+    saga_id: SagaIdPath,
+    last_seen: Annotated[
+        str | None,
+        Header(
+            alias="Last-Event-ID",
+            pattern=r"^[0-9]{1,9}$",
+            description="The last event that was seen; it goes on after that.",
+            examples=["4"],
+        ),
+    ] = None,
+) -> Response:
+    """Send each entry of the saga's history as an event, as it happens.
+
+    An event's id is the entry's number, its name the kind, its data the entry. The
+    stream ends with an event `end`, which has no id, once the saga has ended; a
+    comment every 15 s keeps it open. It also ends when the process stops: connect
+    again, with `Last-Event-ID`, as browsers do by themselves.
+    """
+    seen = int(last_seen or 0)
+    saga = await face.manager.get(saga_id)
+    if saga.state in ENDED and saga.version <= seen:
+        return Response(status_code=204)
+    face.streams.take()
+    return _Stream(face.streams, _events(face, saga_id, seen))
+
+
+class _Stream(StreamingResponse):
+    """A stream that gives its seat back, however it ends."""
+
+    def __init__(self, seats: Seats, events: AsyncIterator[bytes]) -> None:
+        super().__init__(
+            events,
+            media_type="text/event-stream",
+            headers={"X-Accel-Buffering": "no"},  # else nginx would hold it back
+        )
+        self._seats = seats
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Stream."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._seats.leave()
+
+
+async def _events(face: Face, saga_id: str, seen: int) -> AsyncIterator[bytes]:
+    pause, silent = 0.0, 0.0
+    while not face.streams.is_closing:
+        await face.clock.sleep(pause)
+        silent += pause
+        pause = min(max(2 * pause, POLL_FIRST_SECONDS), POLL_LAST_SECONDS)
+        try:
+            record = await face.manager.record(saga_id)
+        except SagaNotFoundError:
+            return  # deleted meanwhile; who connects again is told so
+        except StoreError:
+            record = None  # away just now; it is asked again
+        if record is not None and record.saga.version > seen:
+            for entry in record.history[seen:]:
+                yield _event(str(entry.kind), entry_document(entry), entry.seq)
+            seen, pause, silent = record.saga.version, POLL_FIRST_SECONDS, 0.0
+        if record is not None and record.saga.state in ENDED:
+            yield _event("end", {"state": record.saga.state})
+            return
+        if silent >= PING_SECONDS:
+            silent = 0.0
+            yield _PING
+
+
+def _event(name: str, data: Document, number: int | None = None) -> bytes:
+    # JSON has no line breaks of its own, so the data is one line.
+    lines = [f"event: {name}", f"data: {json.dumps(data, ensure_ascii=False)}"]
+    if number is not None:
+        lines.insert(0, f"id: {number}")
+    return ("\n".join(lines) + "\n\n").encode()

@@ -1,0 +1,78 @@
+"""Whether the parts of this process work."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from saga_orchestrator.errors import StoreError
+from saga_orchestrator.ports.clock import Clock
+from saga_orchestrator.runtime.manager import Manager
+
+STORE_SECONDS = 2.0
+"""A store that does not answer a trifle within this is down."""
+KEPT_SECONDS = 1.0
+"""Anybody may ask; the store is not asked more often than this."""
+
+_REMARKS = frozenset({"routes"})
+"""Parts that a person should look at, but with which the process works."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part.
+
+    Attributes:
+        name: store, engine, broker or routes.
+        problems: what is wrong; empty: it works.
+    """
+
+    name: str
+    problems: tuple[str, ...] = ()
+
+    @property
+    def is_down(self) -> bool:
+        """Tell whether the process cannot work for it."""
+        return bool(self.problems) and self.name not in _REMARKS
+
+
+class Readiness:
+    """Looks at the parts; asks the store itself, too, as nobody else may just now.
+
+    Attributes:
+        is_draining: the process stops, and takes no new work.
+    """
+
+    def __init__(self, manager: Manager, clock: Clock) -> None:
+        self._manager = manager
+        self._clock = clock
+        self._asking = asyncio.Lock()
+        self._asked_at: float | None = None
+        self._store_problem = ""
+        self.is_draining = False
+
+    async def parts(self) -> list[Part]:
+        """Return every part, and what is wrong with it."""
+        problem = await self._problem_of_store()
+        parts = self._manager.parts()
+        if problem and not parts["store"]:
+            parts["store"] = [f"store: {problem}"]
+        return [Part(name, tuple(problems)) for name, problems in parts.items()]
+
+    async def _problem_of_store(self) -> str:
+        async with self._asking:
+            now = self._clock.monotonic()
+            if self._asked_at is None or now - self._asked_at >= KEPT_SECONDS:
+                self._store_problem = await self._ask()
+                self._asked_at = self._clock.monotonic()
+            return self._store_problem
+
+    async def _ask(self) -> str:
+        try:
+            async with asyncio.timeout(STORE_SECONDS):
+                await self._manager.store.next_due()
+        except TimeoutError:
+            return f"no answer within {STORE_SECONDS:g} s"
+        except StoreError as error:
+            return str(error)
+        return ""

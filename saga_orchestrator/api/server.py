@@ -1,0 +1,170 @@
+"""The HTTP server: uvicorn, as a task of the process that runs the engine."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import re
+import socket
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Self
+
+import uvicorn
+
+from saga_orchestrator.api.access import Access, is_loopback
+from saga_orchestrator.api.app import create_app
+from saga_orchestrator.api.face import SEATS_MAX, Face, Seats
+from saga_orchestrator.api.rates import RateLimit
+from saga_orchestrator.api.readiness import Readiness
+from saga_orchestrator.errors import ConfigurationError
+from saga_orchestrator.ports.clock import Clock
+from saga_orchestrator.runtime.manager import Manager
+
+LOOPBACK = "127.0.0.1"
+CLOSE_SECONDS = 5
+"""How long requests may end after the engine has drained."""
+CONNECTIONS_MAX = 1_000
+HEADER_BYTES_MAX = 32 * 1024
+RATE_DEFAULT = 200.0
+
+_ADDRESS = re.compile(r"(?:(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*):)?(\d{1,5})\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the server listens.
+
+    Attributes:
+        host: a name or an address.
+        port: 0: any that is free.
+    """
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``HOST:PORT``; without a host only this machine can call.
+
+        Raises:
+            ConfigurationError: it is no address; says how one looks.
+        """
+        found = _ADDRESS.match(text)
+        if found is None or int(found[2]) > 65535:  # noqa: PLR2004 - the last port
+            raise ConfigurationError(
+                f"http: {text!r} is no address; use HOST:PORT, as 127.0.0.1:8233, or "
+                "[::1]:8233"
+            )
+        return cls((found[1] or LOOPBACK).strip("[]"), int(found[2]))
+
+    @property
+    def is_loopback(self) -> bool:
+        """Tell whether only this machine can call."""
+        return is_loopback(self.host)
+
+
+@contextlib.asynccontextmanager
+async def open_http(
+    manager: Manager, address: Address, clock: Clock, *, rate: float = RATE_DEFAULT
+) -> AsyncIterator[tuple[Face, str]]:
+    """Serve the API while inside; answer what has begun, then close.
+
+    Args:
+        manager: what the API is a face of.
+        address: where to listen.
+        clock: for pauses and rates.
+        rate: requests a second of one caller.
+
+    Yields:
+        The face, to be drained before the manager is stopped; and the URL.
+
+    Raises:
+        ConfigurationError: the address cannot be had, or others can reach it and
+            there are no API keys.
+        StoreError: the keys cannot be read.
+    """
+    if not address.is_loopback:
+        await _require_keys(manager, address)
+    limit = RateLimit(rate, clock)
+    keys = manager.store.api_keys
+    face = Face(
+        manager=manager,
+        access=Access(keys, limit, is_loopback=address.is_loopback),
+        readiness=Readiness(manager, clock),
+        seats=Seats(SEATS_MAX),
+        streams=Seats(SEATS_MAX),
+        clock=clock,
+    )
+    listening = _listen(address)
+    host, port = listening.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    server = _Server(_config(face))
+    async with asyncio.TaskGroup() as group:
+        group.create_task(server.serve(sockets=[listening]), name="http")
+        try:
+            yield face, f"http://{shown}:{port}"
+        finally:
+            face.drain()
+            server.should_exit = True
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves the signals to the process."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture nothing: the first signal drains the engine, too."""
+        yield
+
+
+def _config(face: Face) -> uvicorn.Config:
+    # Its own log lines would be in another form than ours; what breaks inside the
+    # application is logged there.
+    logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
+    return uvicorn.Config(
+        create_app(face),
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,  # who calls is known by the key, not by what a header says
+        limit_concurrency=CONNECTIONS_MAX,
+        h11_max_incomplete_event_size=HEADER_BYTES_MAX,
+        timeout_graceful_shutdown=CLOSE_SECONDS,
+    )
+
+
+def _listen(address: Address) -> socket.socket:
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(
+            address.host,
+            address.port,
+            type=socket.SOCK_STREAM,
+            flags=socket.AI_PASSIVE,
+        )[0]
+        listening = socket.socket(family, kind, protocol)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind(place)
+        except BaseException:
+            listening.close()
+            raise
+    except OSError as error:
+        raise ConfigurationError(
+            f"http: cannot listen on {address.host}:{address.port}: "
+            f"{error.strerror or error}; free the port, or name another"
+        ) from error
+    return listening
+
+
+async def _require_keys(manager: Manager, address: Address) -> None:
+    keys = await manager.store.api_keys.all()
+    if all(key.revoked_at is not None for key in keys):
+        raise ConfigurationError(
+            f"http: others can reach {address.host}, and there are no API keys; make "
+            f"one first (saga keys new NAME --role ROLE), or listen on {LOOPBACK}"
+        )

@@ -29,6 +29,7 @@ from saga_orchestrator.core.saga import NO_DATA, Saga
 from saga_orchestrator.core.states import SagaState
 from saga_orchestrator.ports.keys import Role
 from saga_orchestrator.ports.store import SagaFilter
+from saga_orchestrator.runtime.waiters import RESTING
 
 WAIT_SECONDS_DEFAULT = 30.0
 WAIT_SECONDS_MAX = 60.0
@@ -170,12 +171,13 @@ async def wait_for_saga(
 
     With 202, and the saga as it stands, when the time is over or the process stops.
     """
-    manager = face.manager
-    await manager.get(saga_id)  # there is such a saga; also with a timeout of 0
-    try:
-        async with face.seats.waiting(timeout):
-            saga, status = await manager.wait(saga_id), 200
-    except TimeoutError:
-        saga, status = await manager.get(saga_id), 202
+    saga = await face.manager.get(saga_id)
+    if saga.state not in RESTING:
+        try:
+            async with face.seats.waiting(timeout):
+                saga = await face.manager.wait(saga_id)
+        except TimeoutError:
+            saga = await face.manager.get(saga_id)
+    status = 200 if saga.state in RESTING else 202
     headers = {"ETag": etag(saga.version)}
     return JSONResponse(saga_document(saga), status_code=status, headers=headers)

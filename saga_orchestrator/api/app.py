@@ -36,6 +36,9 @@ from saga_orchestrator.api.schemas import Problem as ProblemSchema
 from saga_orchestrator.errors import ConfigurationError, SagaError
 from saga_orchestrator.ports.keys import Role
 
+ERRORS_MAX = 20
+"""Wrong fields of a request that are told."""
+
 _log = structlog.get_logger("saga.http")
 
 _ROUTERS = (
@@ -48,6 +51,8 @@ _ROUTERS = (
     keys.router,
     health.router,
 )
+
+_ERROR_ID = "saga.error_id"
 
 _HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -83,6 +88,7 @@ def create_app(face: Face) -> ASGIApp:
     app.add_exception_handler(SagaError, _on_error_of_ours)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(Exception, _on_defect)
     require_roles(app)
     return _Surround(app)
 
@@ -154,9 +160,19 @@ async def _on_error_of_ours(request: Request, error: Exception) -> Response:
 async def _on_invalid(request: Request, error: Exception) -> Response:
     del request
     assert isinstance(error, RequestValidationError), "registered for these"
-    wrong = [_field_error(one) for one in error.errors()[:20]]
+    wrong = [_field_error(one) for one in error.errors()[:ERRORS_MAX]]
     detail = "; ".join(f"{one.field}: {one.detail}" for one in wrong)
     return Problem("invalid-request", detail, wrong).response()
+
+
+async def _on_defect(request: Request, error: Exception) -> Response:
+    del error  # it is raised again, and logged by ``_Surround``
+    number = request.scope[_ERROR_ID] = secrets.token_hex(8)
+    return Problem(
+        "internal-error",
+        f"the server's log has it under {number}",
+        extra={"error_id": number},
+    ).response()
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
@@ -193,34 +209,22 @@ def _field_error(one: dict[str, Any]) -> FieldError:
 
 
 class _Surround:
-    """Around everything: headers of safety, and the last net for defects."""
+    """Around everything: headers of safety, and the log of what broke."""
 
     def __init__(self, app: FastAPI) -> None:
         self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, whatever happens inside."""
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        has_begun = False
+        """Answer a request; what breaks inside goes no further."""
 
         async def safe_send(message: Message) -> None:
-            nonlocal has_begun
             if message["type"] == "http.response.start":
-                has_begun = True
                 message["headers"] = [*message["headers"], *_HEADERS]
             await send(message)
 
         try:
             await self.app(scope, receive, safe_send)
-        except Exception:  # noqa: BLE001 - the last net
-            number = secrets.token_hex(8)
-            _log.exception("request broke", path=scope["path"], error_id=number)
-            if not has_begun:
-                problem = Problem(
-                    "internal-error",
-                    f"the server's log has it under {number}",
-                    extra={"error_id": number},
-                )
-                await problem.response()(scope, receive, safe_send)
+        except Exception:  # noqa: BLE001 - the last net; it was answered inside
+            _log.exception(
+                "request broke", path=scope.get("path"), error_id=scope.get(_ERROR_ID)
+            )

@@ -29,6 +29,7 @@ from saga_orchestrator.errors import (
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:saga-orchestrator:problem:"
+TEXT_CHARS_MAX = 600
 RETRY_SECONDS = 1
 """When to try again where nobody knows better."""
 
@@ -101,12 +102,13 @@ class Problem(Exception):
             "type": TYPE_PREFIX + self.kind,
             "title": KINDS[self.kind][1],
             "status": self.status,
-            "detail": self.detail,
+            "detail": _bounded(self.detail),
             **self.extra,
         }
         if self.errors:
             document["errors"] = [
-                {"field": one.field, "detail": one.detail} for one in self.errors
+                {"field": _bounded(one.field), "detail": _bounded(one.detail)}
+                for one in self.errors
             ]
         return document
 
@@ -118,6 +120,11 @@ class Problem(Exception):
             headers=dict(self.headers),
             media_type=MEDIA_TYPE,
         )
+
+
+def _bounded(text: str) -> str:
+    """Return a text that repeats what a client sent: short, and fit for JSON."""
+    return text[:TEXT_CHARS_MAX].encode(errors="replace").decode()
 
 
 def invalid(field: str, detail: str) -> Problem:

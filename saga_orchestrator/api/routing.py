@@ -158,8 +158,8 @@ async def _with_body(request: Request) -> Request:
         )
     except PayloadError as error:
         wrong = FieldError(error.path, error.problem)
-        is_syntax = isinstance(error.__cause__, ValueError)
-        kind = "malformed-body" if is_syntax else "invalid-request"
+        is_json = not error.problem.startswith("is not JSON")
+        kind = "invalid-request" if is_json else "malformed-body"
         raise Problem(kind, str(error), [wrong]) from error
     return _ReadRequest(request, raw, value)
 

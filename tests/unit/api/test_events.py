@@ -1,0 +1,140 @@
+"""A saga's history as server-sent events."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+
+from saga_orchestrator.api import events
+from tests.support.waiting import eventually
+from tests.unit.api.stage import problem
+
+
+def told(text):
+    """Return the events of a stream: (id, name, data); comments as (None, ":", …)."""
+    found = []
+    for block in text.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.splitlines() if line)
+        if "" in fields:
+            found.append((None, ":", fields[""]))
+        elif fields:
+            found.append(
+                (fields.get("id"), fields["event"], json.loads(fields["data"]))
+            )
+    return found
+
+
+@contextlib.asynccontextmanager
+async def following(shop, saga_id, **headers):
+    """Follow a saga; what is read gathers in the list that this gives."""
+    pieces = []
+    path = f"/v1/sagas/{saga_id}/events"
+    async with shop.client.stream("GET", path, headers=headers) as answer:
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/event-stream")
+
+        async def read():
+            async for piece in answer.aiter_text():
+                pieces.append(piece)  # noqa: PERF401 - others read it meanwhile
+
+        async with asyncio.TaskGroup() as group:
+            reading = group.create_task(read())
+            yield pieces, reading
+            reading.cancel()
+
+
+async def test_each_entry_once_until_the_end(shop):
+    """Ids are the history's numbers; an event ``end`` without id comes last."""
+    saga_id, token = await shop.deferred()
+    async with following(shop, saga_id) as (pieces, reading):
+        await eventually(lambda: "step_accepted" in "".join(pieces))
+        path = f"/v1/sagas/{saga_id}/steps/pay/complete"
+        await shop.call("POST", path, {"token": token})
+        await reading
+    saga = (await shop.call("GET", f"/v1/sagas/{saga_id}")).json()
+    *entries, end = told("".join(pieces))
+    assert [data for _, _, data in entries] == saga["history"]
+    assert [number for number, _, _ in entries] == [
+        str(entry["seq"]) for entry in saga["history"]
+    ]
+    assert [name for _, name, _ in entries] == [
+        entry["kind"] for entry in saga["history"]
+    ]
+    assert end == (None, "end", {"state": "completed"})
+    await eventually(lambda: shop.face.streams.taken == 0)
+
+
+async def test_who_comes_back_goes_on(shop):
+    """With ``Last-Event-ID`` nothing is told twice; after the end there is nothing."""
+    saga_id = await shop.start()
+    version = (await shop.ended(saga_id))["version"]
+    path = f"/v1/sagas/{saga_id}/events"
+    rest = await shop.call("GET", path, Last_Event_ID=str(version - 1))
+    assert [number for number, _, _ in told(rest.text)] == [str(version), None]
+    over = await shop.call("GET", path, Last_Event_ID=str(version))
+    assert (over.status_code, over.content) == (204, b"")
+    for wrong in ("x", "-1", "", "9" * 10):
+        answer = await shop.call("GET", path, Last_Event_ID=wrong)
+        assert problem(answer) == (422, "invalid-request", ["header.Last-Event-ID"])
+
+
+async def test_a_silent_stream_is_kept_open(shop, monkeypatch):
+    """A comment comes when nothing else did for a while."""
+    monkeypatch.setattr(events, "PING_SECONDS", 0.05)
+    saga_id, _ = await shop.deferred()
+    async with following(shop, saga_id) as (pieces, _):
+        await eventually(lambda: "".join(pieces).count(": ping") > 1)
+
+
+async def test_the_end_of_the_process_ends_the_streams(shop):
+    """They end whole, so that a browser connects again; new ones end at once."""
+    saga_id, _ = await shop.deferred()
+    async with following(shop, saga_id) as (pieces, reading):
+        await eventually(lambda: "step_accepted" in "".join(pieces))
+        shop.face.drain()
+        await reading
+    assert "".join(pieces).endswith("\n\n")
+    assert "event: end" not in "".join(pieces)
+    answer = await shop.call("GET", f"/v1/sagas/{saga_id}/events")
+    assert (answer.status_code, answer.text) == (200, "")
+
+
+async def test_the_number_of_streams_is_bounded(shop, monkeypatch):
+    """One too many is told to come later; a client that left gives its seat back."""
+    monkeypatch.setattr(shop.face.streams, "_most", 1)
+    saga_id, _ = await shop.deferred()
+    path = f"/v1/sagas/{saga_id}/events"
+    async with following(shop, saga_id):
+        busy = await shop.call("GET", path)
+        assert problem(busy) == (503, "busy", [])
+        assert busy.headers["retry-after"] == "1"
+    await eventually(lambda: shop.face.streams.taken == 0)
+    async with following(shop, saga_id):
+        assert shop.face.streams.taken == 1
+
+
+async def test_the_number_of_those_who_wait_is_bounded(shop, monkeypatch):
+    """Waiting takes a seat, too, and gives it back."""
+    monkeypatch.setattr(shop.face.seats, "_most", 1)
+    saga_id, token = await shop.deferred()
+    path = f"/v1/sagas/{saga_id}/wait"
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(shop.call("GET", path))
+        await eventually(lambda: shop.face.seats.taken == 1)
+        assert problem(await shop.call("GET", path)) == (503, "busy", [])
+        place = f"/v1/sagas/{saga_id}/steps/pay/complete"
+        await shop.call("POST", place, {"token": token})
+    assert waiting.result().status_code == 200
+    assert shop.face.seats.taken == 0
+
+
+async def test_the_end_of_the_process_ends_the_waiting(shop):
+    """Who waits gets the saga as it stands."""
+    saga_id, _ = await shop.deferred()
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(shop.call("GET", f"/v1/sagas/{saga_id}/wait"))
+        await eventually(lambda: shop.face.seats.taken == 1)
+        shop.face.drain()
+    answer = waiting.result()
+    assert (answer.status_code, answer.json()["state"]) == (202, "started")

@@ -119,12 +119,28 @@ def openapi_of(app: FastAPI) -> dict[str, Any]:
                 "description": "An API key, from `saga keys new`.",
             }
         }
+        _drop_nulls(document)
         problem = ProblemSchema.model_json_schema(
             ref_template="#/components/schemas/{model}"
         )
         components["schemas"] |= problem.pop("$defs") | {"Problem": problem}
+        # What can be started is known, and does not change while we run.
+        name = components["schemas"]["StartBody"]["properties"]["name"]
+        names = sorted(app.state.face.manager.definitions)
+        name |= {"enum": names, "examples": names[:1]}
     assert app.openapi_schema is not None, "openapi() keeps what it made"
     return app.openapi_schema
+
+
+def _drop_nulls(document: dict[str, Any]) -> None:
+    """Describe parameters that may be left out as that: they have no null."""
+    for item in document["paths"].values():
+        for operation in item.values():
+            for parameter in operation.get("parameters", ()):
+                schema = parameter["schema"]
+                for choice in schema.pop("anyOf", ()):
+                    if choice.get("type") != "null":
+                        schema |= choice
 
 
 def _description_router(app: FastAPI) -> APIRouter:
@@ -198,7 +214,11 @@ def _methods(request: Request) -> set[str]:
 
 
 def _field_error(one: dict[str, Any]) -> FieldError:
-    place = ".".join(str(word) for word in one["loc"])
+    words = one["loc"]
+    if words[0] != "body":
+        # What follows a parameter's name may be a name of the framework's own.
+        words = (*words[:2], *(word for word in words[2:] if isinstance(word, int)))
+    place = ".".join(map(str, words))
     match one["type"]:
         case "missing":
             return FieldError(place, "is missing")

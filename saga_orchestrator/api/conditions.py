@@ -11,8 +11,8 @@ IF_MATCH = r'^(\*|"[0-9]{1,9}")$'
 _IfMatchHeader = Annotated[
     str | None,
     Header(
-        alias="If-Match",
         pattern=IF_MATCH,
+        alias="If-Match",
         description="The ETag of the saga that you have seen; 412 where it has "
         "gone on since. `*`, or nothing: whatever it is at.",
         examples=['"7"'],

@@ -24,11 +24,22 @@ _PING = b": ping\n\n"
 
 router = new_router("sagas")
 
+# Before OpenAPI 3.2 the schema of a stream is that of one event.
+_EVENT = {
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {
+        "id": {"type": "string", "description": "the entry's number; not of `end`"},
+        "event": {"type": "string", "description": "the entry's kind, or `end`"},
+        "data": {"type": "string", "description": "the entry, as JSON"},
+    },
+}
+
 _FOLLOWS = needs(Role.READ, 404)
 _FOLLOWS["responses"] |= {
     200: {
         "description": "the history from there on, until the saga's end",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {"schema": _EVENT}},
     },
     204: {"description": "the saga has ended, and all of it was told"},
 }
@@ -46,8 +57,8 @@ async def follow(
     last_seen: Annotated[
         str | None,
         Header(
-            alias="Last-Event-ID",
             pattern=r"^[0-9]{1,9}$",
+            alias="Last-Event-ID",
             description="The last event that was seen; it goes on after that.",
             examples=["4"],
         ),

@@ -41,8 +41,8 @@ _KEY = rf"^[\x21-\x7e]([\x20-\x7e]{{0,{KEY_CHARS_MAX - 2}}}[\x21-\x7e])?$"
 _KeyHeader = Annotated[
     str | None,
     Header(
-        alias="Idempotency-Key",
         pattern=_KEY,
+        alias="Idempotency-Key",
         description="Makes the start safe to repeat: the same key with the same body "
         "returns the same saga, another body is refused.",
         examples=["order-4711"],

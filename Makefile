@@ -5,7 +5,7 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # the targets share .venv
-.PHONY: help demo test simulate chaos drain check lint format clean
+.PHONY: help demo test simulate chaos drain fuzz check lint format clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ drain: .venv/.dev ## Send COUNT=200 SIGTERMs at random moments, with SEED=N; the
 
 mutants: .venv/.dev ## Plant bugs in the engine, one after the other; a seed must catch each
 	@$(BIN)/python -m tests.mutants $(if $(SEEDS),--seeds $(SEEDS))
+
+fuzz: .venv/.dev ## Make CASES=5000 requests of all kinds to the HTTP API, with SEED=N; the last line is JSON
+	@$(BIN)/python -m tests.fuzz --cases $(or $(CASES),5000) $(if $(SEED),--seed $(SEED))
 
 check: lint ## Run the fast half: format, lint, types, import contracts, unit tests
 	$(BIN)/python -m pytest tests/unit

@@ -1,10 +1,13 @@
 """Settings: flag over ``SAGA_…`` environment over ``saga.toml`` over default.
 
+A setting that may hold a password may also stand in a file that ``SAGA_…_FILE`` names.
+
 Parsed once, frozen, unknown keys refused; the parts get plain values.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
@@ -12,6 +15,7 @@ from tomllib import TOMLDecodeError
 from typing import Any, Literal
 
 from pydantic import Field, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -24,10 +28,49 @@ from saga_orchestrator.wire.topology import Topology
 
 FILE = Path("saga.toml")
 PREFIX = "SAGA_"
-_OTHERS = ("DEBUG",)
+_SECRETS = ("store", "broker")
+"""URLs that may have a password."""
+
+_OTHERS = ("DEBUG", *(f"{name.upper()}_FILE" for name in _SECRETS))
 """Variables that the command itself reads; no settings."""
 
 _NAMES = Topology()
+
+
+class SecretFiles(PydanticBaseSettingsSource):
+    """Settings that hold a password, from files: ``SAGA_STORE_FILE`` names one.
+
+    So that the secret stands neither in the environment, which every child process
+    and many a crash report has, nor on a command line.
+    """
+
+    def get_field_value(
+        self,
+        field: FieldInfo,
+        field_name: str,
+    ) -> tuple[Any, str, bool]:
+        """Return what the file says, where one is named."""
+        del field
+        variable = secret_file_variable(field_name)
+        path = os.environ.get(variable) if variable else None
+        if not path:
+            return None, field_name, False
+        assert variable is not None, "a path was named"
+        if os.environ.get(f"{PREFIX}{field_name.upper()}"):
+            raise ConfigurationError(
+                f"{field_name}: both {PREFIX}{field_name.upper()} and {variable} are "
+                "set; unset one"
+            )
+        return _read_secret(Path(path), variable), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Return the settings that files give."""
+        found = {}
+        for name, field in self.settings_cls.model_fields.items():
+            value, _, _ = self.get_field_value(field, name)
+            if value is not None:
+                found[name] = value
+        return found
 
 
 class Settings(BaseSettings):
@@ -78,7 +121,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Order the sources: flags, environment, ``saga.toml``."""
         toml = TomlConfigSettingsSource(settings_cls, toml_file=FILE)
-        return init_settings, env_settings, toml
+        return init_settings, env_settings, SecretFiles(settings_cls), toml
 
     @property
     def topology(self) -> Topology:
@@ -91,6 +134,24 @@ class Settings(BaseSettings):
             undelivered=self.undelivered_queue,
             dead=self.dead_queue,
         )
+
+
+def secret_file_variable(name: str) -> str | None:
+    """Return the variable that names a setting's file; None: it is no secret."""
+    return f"{PREFIX}{name.upper()}_FILE" if name in _SECRETS else None
+
+
+def _read_secret(path: Path, variable: str) -> str:
+    try:
+        text = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text"
+        raise ConfigurationError(
+            f"{variable}: {path} cannot be read: {reason}"
+        ) from error
+    if not text or "\n" in text:
+        raise ConfigurationError(f"{variable}: {path} must have one line, the URL")
+    return text
 
 
 def load_settings(**flags: Any) -> Settings:  # noqa: ANN401 - checked by the model

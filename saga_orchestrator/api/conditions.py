@@ -6,7 +6,8 @@ from typing import Annotated
 
 from fastapi import Depends, Header
 
-IF_MATCH = r'^(\*|"[0-9]{1,9}")$'
+IF_MATCH = r'^(\*|[0-9]{1,9}|"[0-9]{1,9}")$'
+"""The quotes belong to it; who writes it by hand may forget them."""
 
 _IfMatchHeader = Annotated[
     str | None,

@@ -63,7 +63,7 @@ def _rows(
     settings: Settings, flags: Mapping[str, str | None]
 ) -> Iterator[tuple[str, Any, str]]:
     """Yield each setting with its value and its origin."""
-    from saga_orchestrator.settings import FILE, PREFIX
+    from saga_orchestrator.settings import FILE, PREFIX, secret_file_variable
 
     in_environment = {name.upper() for name in os.environ}
     in_file = _keys_of_file()
@@ -73,6 +73,8 @@ def _rows(
             origin = f"flag --{name}"
         elif variable in in_environment:
             origin = f"environment {variable}"
+        elif (named := secret_file_variable(name)) and named in in_environment:
+            origin = f"file named by {named}"
         elif name in in_file:
             origin = f"file {FILE}"
         else:

@@ -9,6 +9,8 @@ from typing import Literal
 
 import structlog
 
+from saga_orchestrator.telemetry.safe_lines import escape_control, indented_traceback
+
 LogFormat = Literal["auto", "console", "json"]
 
 
@@ -48,7 +50,7 @@ def configure(level: str = "info", fmt: LogFormat = "auto") -> None:
     number = logging.getLevelNamesMapping()[level.upper()]
     pretty = fmt == "console" or (fmt == "auto" and sys.stderr.isatty())
     renderer: structlog.typing.Processor = (
-        structlog.dev.ConsoleRenderer()
+        structlog.dev.ConsoleRenderer(exception_formatter=indented_traceback)
         if pretty
         else structlog.processors.JSONRenderer(ensure_ascii=True)
     )
@@ -60,9 +62,7 @@ def configure(level: str = "info", fmt: LogFormat = "auto") -> None:
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks
-            if not pretty
-            else structlog.processors.UnicodeDecoder(),
+            structlog.processors.dict_tracebacks if not pretty else escape_control,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),

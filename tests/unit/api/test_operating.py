@@ -113,7 +113,9 @@ async def test_a_stale_version_changes_nothing(shop, request_path):
     assert problem(stale) == (412, "stale-version", ["header.If-Match"])
     assert f'"{stale.json()["version"]}"' == etag
     assert (await shop.call("GET", f"/v1/sagas/{saga_id}")).json() == before
-    for wrong in ("1", 'W/"1"', '"1", "2"', '"x"', ""):
+    bare = await shop.call("POST", path, WHY, If_Match="1")
+    assert problem(bare)[:2] == (412, "stale-version")
+    for wrong in ('"1', "-1", 'W/"1"', '"1", "2"', '"x"', ""):
         answer = await shop.call("POST", path, WHY, If_Match=wrong)
         assert problem(answer) == (422, "invalid-request", ["header.If-Match"])
 

@@ -110,3 +110,59 @@ def test_every_setting_is_documented(saga: Callable[..., Result]) -> None:
     documented = {name: default.strip("`") for name, _, default in rows}
     assert documented == {name: str(row["value"]) for name, row in shown.items()}
     assert all(variable == f"SAGA_{name.upper()}" for name, variable, _ in rows)
+
+
+def test_a_secret_from_a_file(
+    saga: Callable[..., Result], directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SAGA_STORE_FILE names the file of the URL; it is told, the password is not."""
+    (directory / "saga.toml").write_text('store = "sqlite:///file.db"\n')
+    (directory / "secret").write_text("postgresql://saga:hunter2@db/saga\n")
+    monkeypatch.setenv("SAGA_STORE_FILE", str(directory / "secret"))
+    done = saga("config", "show", "--json")
+    shown = json.loads(done.stdout)["store"]
+    assert shown == {
+        "value": "postgresql://saga:***@db/saga",
+        "origin": "file named by SAGA_STORE_FILE",
+    }
+    assert done.stderr == ""
+    flag = saga("config", "show", "--store", "sqlite:///flag.db", "--json")
+    assert json.loads(flag.stdout)["store"]["value"] == "sqlite:///flag.db"
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "cannot be read: No such file"),
+        (b"", "must have one line"),
+        (b"amqp://a/\namqp://b/\n", "must have one line"),
+        (b"\xff", "it is not text"),
+    ],
+)
+def test_a_secret_file_that_is_wrong(
+    saga: Callable[..., Result],
+    directory: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    content: bytes | None,
+    words: str,
+) -> None:
+    """Missing, empty, of several lines, not text: named, and nothing else is used."""
+    if content is not None:
+        (directory / "secret").write_bytes(content)
+    monkeypatch.setenv("SAGA_BROKER_FILE", str(directory / "secret"))
+    done = saga("config", "show")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: SAGA_BROKER_FILE: ")
+    assert words in done.stderr
+
+
+def test_a_secret_given_twice(
+    saga: Callable[..., Result], directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The variable and the file together are refused: one would be ignored."""
+    (directory / "secret").write_text("sqlite:///a.db")
+    monkeypatch.setenv("SAGA_STORE_FILE", str(directory / "secret"))
+    monkeypatch.setenv("SAGA_STORE", "sqlite:///b.db")
+    done = saga("config", "show")
+    assert done.exit_code == 2
+    assert "both SAGA_STORE and SAGA_STORE_FILE are set; unset one" in done.stderr

@@ -80,7 +80,8 @@ class SecuredRoute(APIRoute):
         """
         answer = super().get_route_handler()
         role = _declared(self)
-        known = {field.alias for field in self.dependant.query_params}
+        mine = self.dependant  # codespell:ignore dependant
+        known = {field.alias for field in mine.query_params}
         reads_body = self.body_field is not None
 
         async def handle(request: Request) -> Response:

@@ -182,7 +182,7 @@ async def test_timeouts(shop, timeout):
     assert problem(answer) == (422, "invalid-request", ["query.timeout"])
 
 
-@pytest.mark.parametrize("key", ["", "x" * 256, "caf\u00e9", "a\tb"])
+@pytest.mark.parametrize("key", ["", "x" * 256, "\u00e9", "a\tb"])
 async def test_keys_that_cannot_be_kept(shop, key):
     """An Idempotency-Key is 1 to 255 printable characters of ASCII."""
     before = await count(shop)

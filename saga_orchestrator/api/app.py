@@ -163,7 +163,7 @@ async def _on_problem(request: Request, error: Exception) -> Response:
 async def _on_error_of_ours(request: Request, error: Exception) -> Response:
     assert isinstance(error, SagaError), "registered for errors of ours"
     problem = problem_of(error)
-    if problem.status >= 500:  # noqa: PLR2004 - the servers' own
+    if problem.kind == "internal-error":
         _log.warning(
             "request failed",
             method=request.method,

@@ -11,6 +11,9 @@ from saga_orchestrator.core.states import Direction
 from saga_orchestrator.runtime.completion import ERROR_CHARS_MAX, ERROR_TYPE_CHARS_MAX
 from saga_orchestrator.runtime.starting import TEXT_CHARS_MAX
 
+TEXT = r"^[^\x00]*[^\s\x00-\x1f][^\x00]*$"
+"""Something to read in it, and no NUL, which no store can keep."""
+
 JsonObject = dict[str, Any]
 
 Reason = Annotated[
@@ -18,7 +21,7 @@ Reason = Annotated[
     Field(
         min_length=1,
         max_length=TEXT_CHARS_MAX,
-        pattern=r"\S",
+        pattern=TEXT,
         description="Why; kept in the history, with who asks.",
         examples=["the customer called"],
     ),
@@ -117,7 +120,7 @@ class FailBody(TokenBody):
         Field(
             min_length=1,
             max_length=ERROR_CHARS_MAX,
-            pattern=r"\S",
+            pattern=TEXT,
             description="Why, for people.",
             examples=["card declined"],
         ),
@@ -127,7 +130,7 @@ class FailBody(TokenBody):
         Field(
             min_length=1,
             max_length=ERROR_TYPE_CHARS_MAX,
-            pattern=r"\S",
+            pattern=TEXT,
             description="Compared with the step's `non_retryable`.",
         ),
     ] = "StepFailed"

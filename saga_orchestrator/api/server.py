@@ -102,12 +102,13 @@ async def open_http(
     shown = f"[{host}]" if ":" in host else host
     server = _Server(_config(face))
     async with asyncio.TaskGroup() as group:
-        group.create_task(server.serve(sockets=[listening]), name="http")
+        serving = group.create_task(server.serve(sockets=[listening]), name="http")
         try:
             yield face, f"http://{shown}:{port}"
         finally:
             face.drain()
             server.should_exit = True
+            await serving  # else an error inside would cancel it half closed
 
 
 class _Server(uvicorn.Server):

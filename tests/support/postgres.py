@@ -77,6 +77,15 @@ class PostgresServer:
                 *("-d", standby_of.url("")),
             )
 
+    def install_certificate(self, certificate: Path, key: Path) -> None:
+        """Put a certificate where the server, made with ``ssl="on"``, looks for it."""
+        for source, name in ((certificate, "server.crt"), (key, "server.key")):
+            place = self._folder / "data" / name
+            place.write_bytes(source.read_bytes())
+            place.chmod(0o600)  # else the server does not start
+            if _USER:
+                shutil.chown(place, _USER)
+
     def start(self) -> None:
         """Start the server and wait until it takes connections."""
         while True:

@@ -8,8 +8,9 @@ import pytest
 
 from saga_orchestrator.api import readiness
 from saga_orchestrator.errors import StoreUnavailableError
+from saga_orchestrator.ports.keys import Role
 from tests.support.waiting import eventually
-from tests.unit.api.stage import served
+from tests.unit.api.stage import problem, served
 
 
 async def test_ready(shop):
@@ -74,6 +75,32 @@ async def test_a_store_that_fails_is_noticed_though_nobody_works(tmp_path, monke
         assert "[-]store store: the disk is gone" in red.text
         monkeypatch.setattr(shop.manager.store, "next_due", ask)
         await eventually(lambda: _is_ready(shop))
+
+
+async def test_where_keys_cannot_be_read_who_was_admitted_is_told_why():
+    """The reason is needed most when the store is away; others see the part only."""
+    async with served(with_keys=True) as shop:
+        known, unknown = (
+            f"Bearer {shop.keys[role]}" for role in (Role.READ, Role.START)
+        )
+        path = "/readyz?verbose=1"
+        assert (await shop.call("GET", path, Authorization=known)).status_code == 200
+
+        class Away:
+            """Keys whose store is away."""
+
+            async def find(self, digest):
+                raise StoreUnavailableError("the disk is gone")
+
+        shop.face.access._keys = Away()
+        told = await shop.call("GET", path, Authorization=known)
+        assert told.text.endswith("ready\n")
+        other = await shop.call("GET", path, Authorization=unknown)
+        assert problem(other)[:2] == (503, "unavailable")
+        sagas = await shop.call("GET", "/v1/sagas", Authorization=known)
+        assert problem(sagas)[:2] == (503, "unavailable")
+        assert sagas.headers["retry-after"] == "1"
+        assert (await shop.call("GET", "/readyz")).status_code == 200
 
 
 async def test_a_store_that_hangs_is_down(shop, monkeypatch):

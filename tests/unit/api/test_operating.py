@@ -167,7 +167,14 @@ async def test_a_reason_is_required(shop, request_path):
     saga_id, _ = await parked(shop)
     before = (await shop.call("GET", f"/v1/sagas/{saga_id}")).json()
     path = f"/v1/sagas/{saga_id}/{request_path}"
-    for body in ({}, {"reason": ""}, {"reason": " \t"}, {"reason": "x" * 501}):
+    for body in (
+        {},
+        {"reason": ""},
+        {"reason": " \t"},
+        {"reason": "\x1d"},
+        {"reason": "a\0"},
+        {"reason": "x" * 501},
+    ):
         answer = await shop.call("POST", path, body)
         assert problem(answer) == (422, "invalid-request", ["body.reason"])
     assert (await shop.call("GET", f"/v1/sagas/{saga_id}")).json() == before

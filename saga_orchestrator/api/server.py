@@ -97,10 +97,10 @@ async def open_http(
         streams=Seats(SEATS_MAX),
         clock=clock,
     )
+    server = _Server(_config(face))
     listening = _listen(address)
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
-    server = _Server(_config(face))
     async with asyncio.TaskGroup() as group:
         serving = group.create_task(server.serve(sockets=[listening]), name="http")
         try:

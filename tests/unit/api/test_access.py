@@ -9,12 +9,16 @@ import sqlite3
 import pytest
 from fastapi import FastAPI
 
+from saga_orchestrator import Manager
+from saga_orchestrator.api import app as api_app
 from saga_orchestrator.api import rates
 from saga_orchestrator.api.access import is_loopback
 from saga_orchestrator.api.app import require_roles
 from saga_orchestrator.api.rates import RateLimit
 from saga_orchestrator.api.routing import needs, new_router
+from saga_orchestrator.api.server import Address, open_http
 from saga_orchestrator.errors import ConfigurationError
+from saga_orchestrator.ports.clock import SystemClock
 from saga_orchestrator.ports.keys import Role
 from saga_orchestrator.runtime.api_keys import digest_of, issue_key
 from saga_orchestrator.testing.clock import ManualClock
@@ -96,7 +100,14 @@ async def test_the_reasons_of_readiness_are_for_those_who_may_read():
         assert answer.status_code == 200
 
 
-async def test_a_route_without_a_role_cannot_be_made():
+async def opened(manager):
+    """Open a server and close it again."""
+    address = Address.parse("127.0.0.1:0")
+    async with open_http(manager, address, SystemClock()):
+        pass
+
+
+async def test_a_route_without_a_role_cannot_be_made(monkeypatch):
     """Whoever forgets to declare one is told when the program starts."""
     router = new_router("x")
     with pytest.raises(ConfigurationError, match="/forgotten: declares no role"):
@@ -113,6 +124,10 @@ async def test_a_route_without_a_role_cannot_be_made():
 
     with pytest.raises(ConfigurationError, match="admits everybody"):
         require_roles(app)
+    monkeypatch.setattr(api_app, "_ROUTERS", (app.router,))
+    async with Manager.open() as manager:
+        with pytest.raises(ConfigurationError, match="admits everybody"):
+            await opened(manager)
     app = FastAPI(openapi_url=None)
     fine = new_router("x")
 

@@ -132,8 +132,9 @@ async def test_the_number_of_those_who_wait_is_bounded(shop, monkeypatch):
 async def test_the_end_of_the_process_ends_the_waiting(shop):
     """Who waits gets the saga as it stands."""
     saga_id, _ = await shop.deferred()
-    async with asyncio.TaskGroup() as group:
-        waiting = group.create_task(shop.call("GET", f"/v1/sagas/{saga_id}/wait"))
+    path = f"/v1/sagas/{saga_id}/wait?timeout=60"
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        waiting = group.create_task(shop.call("GET", path))
         await eventually(lambda: shop.face.seats.taken == 1)
         shop.face.drain()
     answer = waiting.result()

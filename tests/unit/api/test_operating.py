@@ -148,14 +148,31 @@ async def test_the_history_names_the_key():
     """Who asked is the API key's name, whatever the body would like."""
     async with served(with_keys=True) as shop:
         shop.client.headers["Authorization"] = f"Bearer {shop.keys[Role.OPERATE]}"
+        who = {"principal": "operate", **WHY}
         saga_id, _ = await parked(shop)
-        path = f"/v1/sagas/{saga_id}/retry"
-        wrong = await shop.call("POST", path, {**WHY, "principal": "boss"})
+        path = f"/v1/sagas/{saga_id}"
+        wrong = await shop.call("POST", f"{path}/retry", {**WHY, "principal": "boss"})
         assert problem(wrong) == (422, "invalid-request", ["body.principal"])
-        assert (await shop.call("POST", path, WHY)).status_code == 200
-        await shop.ended(saga_id)
-        (told,) = await history(shop, saga_id, "retry_requested")
-        assert told == {"principal": "operate", **WHY}
+        for request, kind in (
+            ("retry", "retry_requested"),
+            ("steps/pay/resolve", "step_resolved"),
+        ):
+            assert (await shop.call("POST", f"{path}/{request}", WHY)).is_success
+            await shop.ended(saga_id)
+            (told,) = await history(shop, saga_id, kind)
+            assert told == who
+        await shop.call("POST", f"{path}/compensate", {**WHY, "force": True})
+        (told,) = await history(shop, saga_id, "compensate_requested")
+        assert told == {**who, "force": True}
+        for verb in ("undo", "dismiss"):
+            residual_of, number = await shop.residual()
+            (told,) = await history(shop, residual_of, "wait_given_up")
+            assert told["principal"] == "operate"
+            place = f"/v1/sagas/{residual_of}/residuals/{number}/{verb}"
+            assert (await shop.call("POST", place, WHY)).is_success
+            saga = (await shop.call("GET", f"/v1/sagas/{residual_of}")).json()
+            (settled,) = saga["settled_residuals"]
+            assert settled["settled"]["principal"] == "operate"
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from saga_orchestrator.api.conditions import SeenVersion
 from saga_orchestrator.api.cursors import Cursors
 from saga_orchestrator.api.documents import residual_document
 from saga_orchestrator.api.face import Principal, TheManager
+from saga_orchestrator.api.pages import page_document
 from saga_orchestrator.api.parameters import (
     PAGE_DEFAULT,
     Cursor,
@@ -23,7 +24,9 @@ from saga_orchestrator.api.routing import needs, new_router
 from saga_orchestrator.api.sagas import saga_response
 from saga_orchestrator.api.schemas import ResidualPage, Saga
 from saga_orchestrator.core.ids import SagaId
+from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.ports.keys import Role
+from saga_orchestrator.ports.store import Unreadable
 
 router = new_router("operating")
 
@@ -147,14 +150,24 @@ async def list_residuals(
     if cursor is not None:
         saga_id, _, number = cursors.decode(which, cursor).partition(":")
         after = SagaId(saga_id), int(number)
-    found = await manager.store.open_residuals(limit + 1, after=after)
-    page, more = found[:limit], found[limit:]
-    last = f"{page[-1].fence.saga_id}:{page[-1].number}" if more else ""
-    document = {
-        "residuals": [residual_document(one) for one in page],
-        "next_cursor": cursors.encode(which, last) if more else None,
-    }
+    page = await manager.store.residual_page(limit + 1, after=after)
+    document = page_document(
+        page,
+        name="residuals",
+        place=_place,
+        newest_first=False,
+        document=residual_document,
+        limit=limit,
+        cursors=cursors,
+        which=which,
+    )
     return JSONResponse(document)
+
+
+def _place(row: Residual | Unreadable) -> tuple[str, int]:
+    if isinstance(row, Unreadable):
+        return row.saga_id, row.number
+    return row.fence.saga_id, row.number
 
 
 @router.post(

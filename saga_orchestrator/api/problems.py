@@ -18,11 +18,13 @@ from saga_orchestrator.errors import (
     DefinitionError,
     ForgedReplyError,
     KeyConflict,
+    NewerDataError,
     NotAwaitedError,
     PayloadError,
     SagaError,
     SagaNotFoundError,
     StaleVersionError,
+    StoreDataError,
     StoreError,
     TransitionRefused,
 )
@@ -55,6 +57,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "key-conflict": (422, "The idempotency key belongs to another request"),
     "too-many-requests": (429, "Too many requests"),
     "internal-error": (500, "A defect of ours"),
+    "unreadable": (500, "The saga cannot be read"),
     "unavailable": (503, "The store cannot be reached"),
     "busy": (503, "Too many wait at the same time"),
 }
@@ -180,6 +183,11 @@ def _of_not_awaited(error: NotAwaitedError) -> Problem:
     return Problem("not-awaited", str(error), [wrong], extra=extra)
 
 
+def _of_newer(error: NewerDataError) -> Problem:
+    headers = {"Retry-After": str(RETRY_SECONDS)}
+    return Problem("unavailable", f"{error}; ask a replica of it", headers=headers)
+
+
 def _of_store(error: StoreError) -> Problem:
     if not error.retryable:
         return Problem("internal-error", "see the server's log")
@@ -204,5 +212,7 @@ _OF_ERROR: tuple[tuple[type[SagaError], Callable[[Any], Problem]], ...] = (
         lambda error: Problem("refused", str(error), extra={"state": error.state}),
     ),
     (DefinitionError, lambda error: invalid("body.name", str(error))),
+    (NewerDataError, _of_newer),
+    (StoreDataError, lambda error: Problem("unreadable", str(error))),
     (StoreError, _of_store),
 )

@@ -14,8 +14,8 @@ STORE_SECONDS = 2.0
 KEPT_SECONDS = 1.0
 """Anybody may ask; the store is not asked more often than this."""
 
-_REMARKS = frozenset({"routes"})
-"""Parts that a person should look at, but with which the process works."""
+_REMARKS = frozenset({"remarks"})
+"""What a person should look at, but with which the process works."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Part:
     """One part.
 
     Attributes:
-        name: store, engine, broker or routes.
+        name: store, engine, broker or remarks.
         problems: what is wrong; empty: it works.
     """
 

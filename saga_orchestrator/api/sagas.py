@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Header, Query
 from starlette.responses import JSONResponse, Response
@@ -14,6 +14,7 @@ from saga_orchestrator.api.conditions import etag
 from saga_orchestrator.api.cursors import Cursors
 from saga_orchestrator.api.documents import record_document, saga_document
 from saga_orchestrator.api.face import TheFace, TheManager
+from saga_orchestrator.api.pages import page_document
 from saga_orchestrator.api.parameters import PAGE_DEFAULT, Cursor, Limit, SagaIdPath
 from saga_orchestrator.api.problems import invalid
 from saga_orchestrator.api.routing import needs, new_router
@@ -28,7 +29,7 @@ from saga_orchestrator.core.ids import KEY_CHARS_MAX, SagaId
 from saga_orchestrator.core.saga import NO_DATA, Saga
 from saga_orchestrator.core.states import SagaState
 from saga_orchestrator.ports.keys import Role
-from saga_orchestrator.ports.store import SagaFilter
+from saga_orchestrator.ports.store import SagaFilter, Unreadable
 from saga_orchestrator.runtime.waiters import RESTING
 
 WAIT_SECONDS_DEFAULT = 30.0
@@ -123,15 +124,24 @@ async def list_sagas(
     cursors = Cursors(manager.store.secret)
     which = ["sagas", sorted(state), name, key]
     before = None if cursor is None else SagaId(cursors.decode(which, cursor))
-    found = await manager.store.find(
+    page = await manager.store.page(
         SagaFilter(frozenset(state), name, key, before, limit + 1)
     )
-    page, more = found[:limit], found[limit:]
-    document: dict[str, Any] = {
-        "sagas": [saga_document(saga) for saga in page],
-        "next_cursor": cursors.encode(which, page[-1].id) if more else None,
-    }
+    document = page_document(
+        page,
+        name="sagas",
+        place=_place,
+        newest_first=True,
+        document=saga_document,
+        limit=limit,
+        cursors=cursors,
+        which=which,
+    )
     return JSONResponse(document)
+
+
+def _place(row: Saga | Unreadable) -> tuple[str]:
+    return (row.saga_id if isinstance(row, Unreadable) else row.id,)
 
 
 @router.get(

@@ -164,6 +164,7 @@ class SagaRecord(SagaWithData):
     open_residuals: list[Residual]
     settled_residuals: list[Residual]
     outbox: list[OutboxRow]
+    damage: list[str]
 
 
 class Move(BaseModel):
@@ -184,17 +185,34 @@ class Timeline(BaseModel):
     attempts: list[Attempt]
 
 
+class UnreadableRow(BaseModel):
+    """A row whose content is damaged."""
+
+    id: SagaIdText
+    unreadable: str
+
+
 class SagaPage(BaseModel):
-    """Sagas, the newest first."""
+    """Sagas, the newest first, and those of the page that cannot be read."""
 
     sagas: list[Saga]
+    unreadable: list[UnreadableRow]
     next_cursor: str | None
 
 
+class UnreadableResidual(BaseModel):
+    """A residual whose row is damaged."""
+
+    saga_id: SagaIdText
+    number: Count
+    unreadable: str
+
+
 class ResidualPage(BaseModel):
-    """Open residuals."""
+    """Open residuals, and those of the page that cannot be read."""
 
     residuals: list[Residual]
+    unreadable: list[UnreadableResidual]
     next_cursor: str | None
 
 

@@ -182,7 +182,7 @@ class Engine(Client):
         return {
             **super().parts(),
             "broker": self.broker.problems(),
-            "routes": [*self._routes.problems(), *self._complaints.problems()],
+            "remarks": [*self._routes.problems(), *self._complaints.problems()],
         }
 
     async def resend_open(self) -> int:

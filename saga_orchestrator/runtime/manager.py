@@ -128,9 +128,9 @@ class Manager(Completer):
         return self._engine.problems()
 
     def parts(self) -> dict[str, list[str]]:
-        """Name what is wrong now, by part: store, engine, broker, routes.
+        """Name what is wrong now, by part: store, engine, broker, remarks.
 
-        A part without problems is there too; a client has no broker and no routes.
+        A part without problems is there too; a client has no broker.
         """
         return self._engine.parts()
 

@@ -83,8 +83,8 @@ class PostgresServer:
             place = self._folder / "data" / name
             place.write_bytes(source.read_bytes())
             place.chmod(0o600)  # else the server does not start
-            if _USER:
-                shutil.chown(place, _USER)
+            if SERVER_USER:
+                shutil.chown(place, SERVER_USER)
 
     def start(self) -> None:
         """Start the server and wait until it takes connections."""

@@ -21,7 +21,7 @@ async def test_ready(shop):
         "[+]store ok",
         "[+]engine ok",
         "[+]broker ok",
-        "[+]routes ok",
+        "[+]remarks ok",
         "ready",
     ]
     assert (await shop.call("GET", "/livez")).text == "ok\n"
@@ -43,7 +43,7 @@ async def test_a_process_that_stops_is_not_ready_but_alive(shop):
         ("broker", 503, "-"),
         ("engine", 503, "-"),
         ("store", 503, "-"),
-        ("routes", 200, "!"),
+        ("remarks", 200, "!"),
     ],
 )
 async def test_the_part_that_is_down_is_named(shop, monkeypatch, part, status, mark):

@@ -13,7 +13,8 @@ from tests.unit.api.stage import NOBODY, WHY, problem, served
 async def history(shop, saga_id, kind):
     """Return what a saga's history tells of a kind."""
     saga = (await shop.call("GET", f"/v1/sagas/{saga_id}")).json()
-    return [entry["data"] for entry in saga["history"] if entry["kind"] == kind]
+    found = [entry["data"] for entry in saga["history"] if entry["kind"] == kind]
+    return [{k: v for k, v in data.items() if k != "request_id"} for data in found]
 
 
 async def parked(shop, **context):

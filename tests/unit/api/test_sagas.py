@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+
 import pytest
 
-from tests.unit.api.stage import NOBODY, WHY, problem
+from tests.unit.api.stage import NOBODY, WHY, problem, served
 
 
 async def test_a_start_is_accepted_and_runs(shop):
@@ -207,3 +210,24 @@ async def test_no_such_saga(shop, rest):
     assert NOBODY in unknown.json()["detail"]
     wrong = await shop.call("GET", f"/v1/sagas/order-1{rest}")
     assert problem(wrong) == (422, "invalid-request", ["path.saga_id"])
+
+
+async def test_a_damaged_row_hides_no_other(tmp_path):
+    """It is listed by its id with what is wrong, and told so to who looks at it."""
+    async with served(store=f"sqlite:///{tmp_path}/saga.db") as shop:
+        ids = [await shop.start() for _ in range(3)]
+        for saga_id in ids:
+            await shop.ended(saga_id)
+        with contextlib.closing(sqlite3.connect(tmp_path / "saga.db")) as file, file:
+            damage = "UPDATE sagas SET steps = ? WHERE id = ?"
+            file.execute(damage, (b"\xff" * 40, ids[1]))
+        page = (await shop.call("GET", "/v1/sagas?limit=2")).json()
+        assert [saga["id"] for saga in page["sagas"]] == [ids[2]]
+        assert [row["id"] for row in page["unreadable"]] == [ids[1]]
+        assert page["unreadable"][0]["unreadable"]
+        rest = await shop.call("GET", f"/v1/sagas?limit=2&cursor={page['next_cursor']}")
+        assert [saga["id"] for saga in rest.json()["sagas"]] == [ids[0]]
+        assert (rest.json()["unreadable"], rest.json()["next_cursor"]) == ([], None)
+        damaged = await shop.call("GET", f"/v1/sagas/{ids[1]}")
+        assert problem(damaged) == (500, "unreadable", [])
+        assert ids[1] in damaged.json()["detail"]

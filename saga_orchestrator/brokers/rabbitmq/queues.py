@@ -40,7 +40,7 @@ async def declare_queue(
     if queue.dead_letter is not None:
         await declare_queue(channel, QueueSpec(queue.dead_letter), exchange)
     declared = await channel.queue_declare(
-        queue.name, durable=True, arguments=_arguments(queue)
+        queue.name, durable=True, arguments=queue_arguments(queue)
     )
     if queue.routing_keys:
         await declare_exchange(channel, exchange)
@@ -49,7 +49,8 @@ async def declare_queue(
     return declared
 
 
-def _arguments(queue: QueueSpec) -> FieldTable:
+def queue_arguments(queue: QueueSpec) -> FieldTable:
+    """Return what a queue is declared with, beside being durable."""
     if queue.dead_letter is None:
         return {
             "x-queue-type": "quorum",

@@ -24,9 +24,13 @@ if TYPE_CHECKING:
 _PARKING_LIMIT = 1_000_000
 
 
-async def declare_exchange(channel: AbstractChannel, exchange: str) -> None:
-    """Create the topic exchange; nothing changes when it is there."""
-    await channel.exchange_declare(exchange, exchange_type="topic", durable=True)
+async def declare_exchange(
+    channel: AbstractChannel, exchange: str, *, passive: bool = False
+) -> None:
+    """Create the topic exchange, or see that it is there (``passive``)."""
+    await channel.exchange_declare(
+        exchange, exchange_type="topic", durable=True, passive=passive
+    )
 
 
 async def declare_queue(

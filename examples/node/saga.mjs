@@ -170,7 +170,7 @@ async function answer(command, handlers) {
     return reply({ answer: "retry_later", delay_ms: 30_000, error: `no ${command.action} here` });
   }
   if (Date.now() >= Date.parse(command.expires_at)) {
-    return reply({ answer: "unknown", error_type: "Expired", error: "came after its limit" });
+    return reply({ answer: "retry_later", delay_ms: 2_000, error: "came after its limit" });
   }
   const signal = AbortSignal.timeout(command.timeout_ms);
   try {

@@ -24,6 +24,17 @@ BEGIN
 END
 $$;
 
+-- What the store asks for when it connects, for where a pgbouncer between drops it.
+ALTER ROLE saga_service SET timezone = 'UTC';
+ALTER ROLE saga_service SET lock_timeout = '1s';
+ALTER ROLE saga_service SET statement_timeout = '15s';
+ALTER ROLE saga_service SET idle_in_transaction_session_timeout = '15s';
+ALTER ROLE saga_service SET enable_seqscan = 'off';
+ALTER ROLE saga_service SET enable_hashjoin = 'off';
+ALTER ROLE saga_service SET enable_mergejoin = 'off';
+ALTER ROLE saga_service SET plan_cache_mode = 'force_generic_plan';
+ALTER ROLE saga_service SET jit = 'off';
+
 -- Whatever a person runs by mistake ends, and locks nothing that sagas wait for.
 ALTER ROLE saga_reader SET default_transaction_read_only = on;
 ALTER ROLE saga_reader SET statement_timeout = '30s';

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
+from saga_stores.postgres.address import SESSION_SETTINGS
+from tests.support.pgbouncer import PgBouncer
 from tests.support.postgres import PostgresServer
 from tests.support.saga_command import daemon, saga
 
@@ -19,7 +22,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-_ROLES = (Path(__file__).parents[2] / "deploy" / "postgres" / "roles.sql").read_text()
+_DEPLOY = Path(__file__).parents[2] / "deploy"
+_ROLES = (_DEPLOY / "postgres" / "roles.sql").read_text()
 _BREAKFAST = {"bowl": "blue bowl", "cereal": "oats", "milk": "oat milk"}
 _READABLE = ("sagas", "saga_steps", "saga_history", "saga_data", "saga_residuals")
 
@@ -118,3 +122,44 @@ async def test_nobody_else_may_connect(server, url_of):
     server.execute("CREATE ROLE stranger LOGIN")
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await asyncpg.connect(f"postgresql://stranger@127.0.0.1:{server.port}/saga")
+
+
+def test_the_role_has_what_the_store_asks_for() -> None:
+    """A pooler drops what is asked at the start; then the role's own settings hold."""
+    set_by_role = dict(re.findall(r"ROLE saga_service SET (\w+) = '(.*)'", _ROLES))
+    assert set_by_role | {"application_name": "saga-orchestrator"} == SESSION_SETTINGS
+
+
+def _shipped(server: PostgresServer) -> PgBouncer:
+    """Return a pgbouncer with our file, but for its places and passwords."""
+    bouncer = PgBouncer(server, "session")
+    users = bouncer._folder / "userlist.txt"
+    users.write_text('"saga_service" ""\n')
+    text = (_DEPLOY / "pgbouncer" / "pgbouncer.ini").read_text()
+    for ours, test in {
+        "port=5432": f"port={server.port}",
+        "listen_port = 6432": f"listen_port = {bouncer.port}\nunix_socket_dir =",
+        "auth_type = scram-sha-256": "auth_type = trust",
+        "/etc/pgbouncer/userlist.txt": str(users),
+    }.items():
+        assert ours in text
+        text = text.replace(ours, test)
+    (bouncer._folder / "pgbouncer.ini").write_text(text)
+    return bouncer
+
+
+def test_sagas_run_through_pgbouncer(server, url_of, tmp_path):
+    """With the configuration that we ship, as the service's role."""
+    with _shipped(server) as bouncer:
+        store = bouncer.through(url_of("saga_service"))
+        options = {"folder": tmp_path, "SAGA_STORE": store}
+        served = daemon("serve", "handlers.breakfast", log="serve.log", **options)
+        try:
+            started = saga(
+                *("start", "handlers.breakfast:breakfast", "--wait", "--context"),
+                json.dumps(_BREAKFAST),
+                **options,
+            )
+        finally:
+            served.stop(signal.SIGTERM)
+        assert started.returncode == 0, started.stderr

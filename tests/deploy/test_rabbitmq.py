@@ -55,10 +55,8 @@ def secrets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def node(
-    secrets: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[RabbitServer]:
-    """A node with our rabbitmq.conf, but for the place of the file, and disk space."""
+def definitions(secrets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file with the passwords filled in."""
     spec = importlib.util.spec_from_file_location(
         "fill_in_passwords", _FOLDER / "fill_in_passwords.py"
     )
@@ -68,9 +66,14 @@ def node(
     spec.loader.exec_module(module)
     filled = tmp_path_factory.mktemp("etc") / "definitions.json"
     filled.write_text(module.filled_in(_FOLDER / "definitions.json", secrets))
-    filled.chmod(0o644)
+    return filled
+
+
+@pytest.fixture(scope="module")
+def node(definitions: Path) -> Iterator[RabbitServer]:
+    """A node with our rabbitmq.conf, but for the place of the file, and disk space."""
     config = (_FOLDER / "rabbitmq.conf").read_text()
-    config = config.replace("/etc/rabbitmq/definitions.json", str(filled))
+    config = config.replace("/etc/rabbitmq/definitions.json", str(definitions))
     server = RabbitServer(config=config.replace("disk_free_limit.relative = 1.0", ""))
     try:
         server.start()
@@ -192,6 +195,15 @@ async def test_what_is_parked_has_no_such_limit(node):
     policies = {row["name"]: row["policy"] for row in json.loads(listed)}
     for parked in (_NAMES.replies, _NAMES.undelivered, _NAMES.dead):
         assert not policies[parked]
+
+
+def test_a_running_node_takes_them_too(node, definitions):
+    """An import by hand, again and again, changes nothing that is there."""
+    before = node.rabbitmqctl("list_permissions", "-p", "saga", "--formatter", "json")
+    node.rabbitmqctl("import_definitions", str(definitions))
+    after = node.rabbitmqctl("list_permissions", "-p", "saga", "--formatter", "json")
+    assert len(json.loads(before)) == len(_DEFINITIONS["users"])
+    assert before == after
 
 
 async def test_guest_is_not_there(node):

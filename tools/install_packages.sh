@@ -14,6 +14,8 @@ is_there() {
     postgresql) command -v initdb || compgen -G '/usr/lib/postgresql/*/bin/initdb' ;;
     rabbitmq-server) command -v /usr/lib/rabbitmq/bin/rabbitmq-server || command -v rabbitmq-server ;;
     pgbouncer) command -v pgbouncer || command -v /usr/sbin/pgbouncer ;;
+    nodejs) command -v node ;;
+    npm) command -v npm ;;
     *) dpkg-query --status "$1" ;;
     esac >/dev/null 2>&1
 }

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
@@ -64,53 +64,94 @@ _Text = Annotated[str, Field(max_length=300)]
 
 
 class _FenceFields(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True)
+    model_config = ConfigDict(strict=True, frozen=True, use_attribute_docstrings=True)
 
     saga_id: _Text
+    """The saga; a ULID."""
     step: _Text
+    """The step's name in its definition."""
     direction: Annotated[Direction, Field(strict=False)]
     generation: _Generation
+    """Numbers the step's dispatches, over both directions; redelivery keeps it."""
     token: _Text
+    """Proof that the orchestrator sent the four fields above; opaque."""
 
     def fence(self) -> Fence:
+        """Return the dispatch that the fields name."""
         return Fence(SagaId(self.saga_id), self.step, self.direction, self.generation)
 
 
-class _CommandFields(_FenceFields):
+class CommandFields(_FenceFields):
+    """Do a step's action, or undo it."""
+
     saga: _Text
+    """The name of the saga's definition."""
     action: _Text
+    """What to run: the action, or the compensation; the routing key's tail."""
     attempt: Annotated[int, Field(ge=1)]
+    """Counts from 1; redelivery keeps it."""
+    idempotency_key: str = ""
+    """The same over attempts and redeliveries of one direction of a step."""
+    action_key: str = ""
+    """The idempotency key that the step's action ran under, for its undo."""
     context: dict[str, Any]
+    """The saga's context when the step was first sent."""
     input: Any = None
+    """The step's input; where it is absent, the input is the context."""
     output: Any = None
+    """For an undo what the action answered; null where nobody knows."""
     outputs: dict[str, Any] = Field(default_factory=dict)
+    """The outputs of the steps that this one directly depends on, by name."""
     timeout_ms: Annotated[int, Field(gt=0, le=_MILLIS_MAX)]
+    """Bounds one run of the handler, in milliseconds."""
     expires_at: Annotated[AwareDatetime, Field(strict=False)]
+    """After this instant the command is not to be begun."""
     deadline_at: Annotated[AwareDatetime | None, Field(strict=False)] = None
+    """When the forward part of the saga ends; absent where it has no deadline."""
     as_of: Annotated[AwareDatetime | None, Field(strict=False)] = None
+    """An instant that the orchestrator's clock had passed when this was sent."""
     undoes: _Text | None = None
+    """Where a residual is undone: the saga that the effect belongs to."""
     is_known: bool = False
+    """True for an undo whose action is known to have happened."""
 
 
-class _ReplyFields(_FenceFields):
+class ReplyFields(_FenceFields):
+    """What became of one command; the first five fields are the command's."""
+
     answer: Annotated[Answer, Field(strict=False)]
     output: Any = None
+    """For "succeeded": what later steps, and the undo, are given."""
     update: dict[str, Any] = Field(default_factory=dict)
+    """Merged into the saga's context, by key; null deletes a key."""
     error_type: _Text = ""
+    """The name of what went wrong, as retry policies name it."""
     error: str = ""
+    """For people; cut after 2,000 characters."""
     retryable: bool = True
+    """False: no further attempt, whatever the retry policy says."""
     delay_ms: Annotated[int, Field(ge=0, le=_MILLIS_MAX)] = 0
+    """For "retry_later": milliseconds until the next try."""
     heartbeat: bool = False
+    """For "accepted": heartbeats will follow."""
     effect: bool = True
+    """False: the barrier knows that this run changed nothing."""
     answered_by: _Text = ""
+    """The queue that the command came from."""
 
 
-class _Commands(BaseModel):
-    commands: Annotated[list[_CommandFields], Field(min_length=1, max_length=1000)]
+class CommandMessage(BaseModel):
+    """Commands for one queue, of one routing key."""
+
+    v: Literal[1]
+    commands: Annotated[list[CommandFields], Field(min_length=1, max_length=1000)]
 
 
-class _Replies(BaseModel):
-    replies: Annotated[list[_ReplyFields], Field(min_length=1, max_length=1000)]
+class ReplyMessage(BaseModel):
+    """Answers of a participant, to any commands."""
+
+    v: Literal[1]
+    replies: Annotated[list[ReplyFields], Field(min_length=1, max_length=1000)]
 
 
 def command_text(command: Command) -> str:
@@ -177,7 +218,7 @@ def read_commands(body: bytes) -> list[Command]:
     """
     document = read_document(body)
     try:
-        fields = _Commands.model_validate(document).commands
+        fields = CommandMessage.model_validate(document).commands
     except ValidationError as error:
         raise MalformedMessageError(_problem(error)) from error
     raw = document["commands"]
@@ -192,7 +233,7 @@ def read_replies(body: bytes) -> list[Reply]:
         UnsupportedVersionError: of a version that this code does not speak.
     """
     try:
-        fields = _Replies.model_validate(read_document(body)).replies
+        fields = ReplyMessage.model_validate(read_document(body)).replies
     except ValidationError as error:
         raise MalformedMessageError(_problem(error)) from error
     return [_reply(item) for item in fields]
@@ -225,7 +266,7 @@ def read_document(body: bytes) -> dict[str, Any]:
     return document
 
 
-def _command(fields: _CommandFields, has_input: bool) -> Command:
+def _command(fields: CommandFields, has_input: bool) -> Command:
     return Command(
         fence=fields.fence(),
         token=fields.token,
@@ -245,7 +286,7 @@ def _command(fields: _CommandFields, has_input: bool) -> Command:
     )
 
 
-def _reply(fields: _ReplyFields) -> Reply:
+def _reply(fields: ReplyFields) -> Reply:
     return Reply(
         fence=fields.fence(),
         token=fields.token,

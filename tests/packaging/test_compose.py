@@ -1,18 +1,37 @@
-"""docker-compose.yml says only what the program understands."""
+"""docker-compose.yml and the Dockerfile say only what they may, and what is there."""
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from tests.support.command_line import accept, unknown
+
 _ROOT = Path(__file__).parents[2]
-_SERVICES: dict[str, dict[str, Any]] = yaml.safe_load(
-    (_ROOT / "docker-compose.yml").read_text()
-)["services"]
+_FILE = _ROOT / "docker-compose.yml"
+_DOCUMENT: dict[str, Any] = yaml.safe_load(_FILE.read_text())
+_SERVICES: dict[str, dict[str, Any]] = _DOCUMENT["services"]
 _OURS = sorted(name for name, service in _SERVICES.items() if "build" in service)
+_DOCKERFILE = (_ROOT / "deploy" / "Dockerfile").read_text()
+
+
+def test_schema() -> None:
+    """The file is one, by the Compose Specification."""
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "check_jsonschema", "--builtin-schema"),
+            *("vendor.compose-spec", str(_FILE)),
+        ],
+        check=True,
+        timeout=60,
+    )
 
 
 def test_services() -> None:
@@ -29,6 +48,17 @@ def test_order_of_starting() -> None:
             assert one_shot or "healthcheck" in _SERVICES[other], other
 
 
+def test_mounts() -> None:
+    """What is mounted is there: a folder of this tree, or a volume of the file."""
+    for service in _SERVICES.values():
+        for mount in service.get("volumes", ()):
+            source = mount.split(":")[0]
+            if source.startswith("."):
+                assert (_ROOT / source).is_dir(), source
+            else:
+                assert source in _DOCUMENT["volumes"], source
+
+
 @pytest.mark.parametrize("name", _OURS)
 def test_build(name: str) -> None:
     """The image of a service is built from files that exist."""
@@ -39,23 +69,47 @@ def test_build(name: str) -> None:
 @pytest.mark.parametrize("name", _OURS)
 def test_commands(name: str) -> None:
     """``saga`` has the command of each service and accepts its arguments."""
-    from typer.main import get_command
-
-    from saga_orchestrator.cli.main import app
-
-    program = get_command(app)
-    verb, *arguments = _SERVICES[name]["command"]
-    assert verb in program.commands
-    program.commands[verb].make_context(verb, arguments)  # raises on a usage error
+    accept(_SERVICES[name]["command"])
 
 
 @pytest.mark.parametrize("name", _OURS)
 def test_settings(name: str) -> None:
     """Each ``SAGA_`` variable of a service is a setting; the rest is the handlers'."""
-    from saga_orchestrator.settings import Settings
+    assert unknown(_SERVICES[name]["environment"]) == set()
 
-    prefix = "SAGA_"
-    assert Settings.model_config.get("env_prefix") == prefix
-    known = {prefix + field.upper() for field in Settings.model_fields}
-    given = {key for key in _SERVICES[name]["environment"] if key.startswith(prefix)}
-    assert given - known == set()
+
+@pytest.mark.parametrize("name", _OURS)
+def test_least_rights(name: str) -> None:
+    """Our containers have a root that they cannot write to, and no capabilities."""
+    service = _SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_dockerfile_copies_what_is_there() -> None:
+    """Each file that it copies exists, and reaches the builder."""
+    let_through = {
+        line[1:]
+        for line in (_ROOT / "deploy/Dockerfile.dockerignore").read_text().splitlines()
+        if line.startswith("!")
+    }
+    copied = {
+        source
+        for line in re.findall(r"^COPY (?!--)(.*) \S+$", _DOCKERFILE, re.MULTILINE)
+        for source in line.split()
+    }
+    assert copied == let_through
+    assert all((_ROOT / source).exists() for source in copied)
+
+
+def test_dockerfile_runs_the_program_as_nobody_special() -> None:
+    """It starts a script of ours, by a user with a number, in the last stage too."""
+    scripts = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"][
+        "scripts"
+    ]
+    (entry,) = re.findall(r'^ENTRYPOINT \["(\w+)"\]$', _DOCKERFILE, re.MULTILINE)
+    assert entry in scripts
+    stages = _DOCKERFILE.split("FROM ")
+    assert "\nUSER 10001:10001\n" in stages[2]
+    assert stages[-1].strip() == "program"

@@ -57,12 +57,13 @@ class RabbitServer:
         log: what the node writes, over all its restarts.
     """
 
-    def __init__(self, seed: RabbitServer | None = None) -> None:
+    def __init__(self, seed: RabbitServer | None = None, *, config: str = "") -> None:
         """Make its configuration.
 
         Args:
             seed: a running node, whose cluster this one joins at its first start;
                 it must be closed last.
+            config: lines for rabbitmq.conf; the test's own win.
         """
         self._server = _program("rabbitmq-server")
         self._ctl = _program("rabbitmqctl")
@@ -73,6 +74,7 @@ class RabbitServer:
         self._epmd: ServerProcess | None = None
         self._process: ServerProcess | None = None
         self._seed = seed
+        self._config = config
         self.port = free_port()
         self.name = f"test{self.port}@localhost"
         self.log = self._folder / "server.log"
@@ -87,6 +89,7 @@ class RabbitServer:
             shutil.copy(self._seed._folder / ".erlang.cookie", folder)
             joins = _JOIN.format(seed=self._seed.name)
         (folder / "rabbitmq.conf").write_text(
+            f"{self._config}\n"
             f"listeners.tcp.default = 127.0.0.1:{self.port}\n"
             f"{joins}"
             "disk_free_limit.absolute = 10MB\n"

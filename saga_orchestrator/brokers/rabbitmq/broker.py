@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from aio_pika.exceptions import ChannelNotFoundEntity
 
 from saga_orchestrator.brokers.rabbitmq.consumer import RabbitConsumer
+from saga_orchestrator.brokers.rabbitmq.declaring import Declarer
 from saga_orchestrator.brokers.rabbitmq.failures import is_refusal
 from saga_orchestrator.brokers.rabbitmq.link import Link, Timing, check_url
 from saga_orchestrator.brokers.rabbitmq.publisher import Publisher
-from saga_orchestrator.brokers.rabbitmq.queues import declare_exchange, declare_queue
 from saga_orchestrator.brokers.tasks import TaskSet
 from saga_orchestrator.errors import BrokerError, BrokerUnavailableError
 from saga_orchestrator.ports.broker import (
@@ -76,7 +76,6 @@ class RabbitBroker(Broker):
         """
         check_url(url)
         rng = rng or random.Random()  # noqa: S311 - spreads reconnects, no secret
-        self._exchange = topology.exchange
         self._clock = clock or SystemClock()
         self._open_timeout = open_timeout
         self._timing = Timing(
@@ -89,8 +88,10 @@ class RabbitBroker(Broker):
         self._publishing = Link(url, "publish", self._timing, self._clock)
         self._consuming = Link(url, "consume", self._timing, self._clock)
         self._publisher = Publisher(
-            self._publishing, self._exchange, publish_timeout, rng
+            self._publishing, topology.exchange, publish_timeout, rng
         )
+        self._declarer = Declarer(self._consuming, topology.exchange)
+        self._exchange = topology.exchange
         self._consumers: list[RabbitConsumer] = []
         self._tasks = TaskSet()
         self._may_be_away = False
@@ -111,9 +112,7 @@ class RabbitBroker(Broker):
             self._tasks.spawn(link.keep_open())
 
     async def _declare_exchange(self) -> None:
-        doing = f"declaring exchange {self._exchange!r}"
-        async with self._consuming.scratch_channel(doing) as channel:
-            await declare_exchange(channel, self._exchange)
+        await self._declarer.exchange(f"declaring exchange {self._exchange!r}")
 
     async def _declare_exchange_later(self) -> None:
         while True:
@@ -126,8 +125,7 @@ class RabbitBroker(Broker):
         doing = f"declaring queue {queue.name!r}"
         if self._may_be_away and not self._consuming.is_up:
             raise BrokerUnavailableError(f"{doing}: {self._consuming.problem}")
-        async with self._consuming.scratch_channel(doing) as channel:
-            await declare_queue(channel, queue, self._exchange)
+        await self._declarer.queue(queue, doing)
 
     async def publish(self, messages: Sequence[OutgoingMessage]) -> list[Receipt]:
         """Publish all; wait for the confirms together."""
@@ -139,7 +137,7 @@ class RabbitBroker(Broker):
         """Declare the queue and call the handler for each delivery."""
         consumer = RabbitConsumer(
             self._consuming,
-            self._exchange,
+            self._declarer,
             queue,
             handler,
             prefetch,

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from saga_orchestrator.brokers.rabbitmq.failures import translated
 from saga_orchestrator.brokers.rabbitmq.link import in_time
-from saga_orchestrator.brokers.rabbitmq.queues import declare_queue
 from saga_orchestrator.brokers.tasks import TaskSet, handle
 from saga_orchestrator.errors import BrokerError
 from saga_orchestrator.ports.broker import (
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from aiormq.abc import AbstractChannel, DeliveredMessage
 
+    from saga_orchestrator.brokers.rabbitmq.declaring import Declarer
     from saga_orchestrator.brokers.rabbitmq.link import Link, Timing
     from saga_orchestrator.ports.clock import Clock
 
@@ -87,7 +87,7 @@ class RabbitConsumer(Consumer):
     def __init__(
         self,
         link: Link,
-        exchange: str,
+        declarer: Declarer,
         queue: QueueSpec,
         handler: DeliveryHandler,
         prefetch: int,
@@ -97,7 +97,7 @@ class RabbitConsumer(Consumer):
         tasks: TaskSet,
     ) -> None:
         self._link = link
-        self._exchange = exchange
+        self._declarer = declarer
         self._queue = queue
         self._handler = handler
         self._prefetch = prefetch
@@ -144,8 +144,7 @@ class RabbitConsumer(Consumer):
             await self._let_go()
 
     async def _subscribe(self, doing: str) -> None:
-        async with self._link.scratch_channel(doing) as scratch:
-            await declare_queue(scratch, self._queue, self._exchange)
+        await self._declarer.queue(self._queue, doing)
         with translated(doing):
             async with asyncio.timeout(self._timing.call):
                 channel = self._channel = await self._link.channel()
@@ -198,8 +197,7 @@ class RabbitConsumer(Consumer):
     async def _check(self) -> None:
         """Declare the queue again, which mends bindings and finds a wrong type."""
         doing = f"checking queue {self._queue.name!r}"
-        async with self._link.scratch_channel(doing) as scratch:
-            found = await declare_queue(scratch, self._queue, self._exchange)
+        found = await self._declarer.queue(self._queue, doing)
         self._problem = None
         if not found.consumer_count:
             self._problem = f"queue {self._queue.name!r} has lost its consumer"

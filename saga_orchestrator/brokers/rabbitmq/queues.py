@@ -24,9 +24,13 @@ if TYPE_CHECKING:
 _PARKING_LIMIT = 1_000_000
 
 
-async def declare_exchange(channel: AbstractChannel, exchange: str) -> None:
-    """Create the topic exchange; nothing changes when it is there."""
-    await channel.exchange_declare(exchange, exchange_type="topic", durable=True)
+async def declare_exchange(
+    channel: AbstractChannel, exchange: str, *, passive: bool = False
+) -> None:
+    """Create the topic exchange, or see that it is there (``passive``)."""
+    await channel.exchange_declare(
+        exchange, exchange_type="topic", durable=True, passive=passive
+    )
 
 
 async def declare_queue(
@@ -40,7 +44,7 @@ async def declare_queue(
     if queue.dead_letter is not None:
         await declare_queue(channel, QueueSpec(queue.dead_letter), exchange)
     declared = await channel.queue_declare(
-        queue.name, durable=True, arguments=_arguments(queue)
+        queue.name, durable=True, arguments=queue_arguments(queue)
     )
     if queue.routing_keys:
         await declare_exchange(channel, exchange)
@@ -49,7 +53,8 @@ async def declare_queue(
     return declared
 
 
-def _arguments(queue: QueueSpec) -> FieldTable:
+def queue_arguments(queue: QueueSpec) -> FieldTable:
+    """Return what a queue is declared with, beside being durable."""
     if queue.dead_letter is None:
         return {
             "x-queue-type": "quorum",

@@ -1,0 +1,146 @@
+"""deploy/kubernetes and deploy/systemd say what the program understands."""
+
+from __future__ import annotations
+
+import configparser
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import kubernetes_validate
+import pytest
+import yaml
+
+from tests.support.command_line import accept, unknown
+from tests.support.processes import missing_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ROOT = Path(__file__).parents[2]
+_FOLDER = _ROOT / "deploy" / "kubernetes"
+_KUSTOMIZATION = yaml.safe_load((_FOLDER / "kustomization.yaml").read_text())
+_PROJECT = tomllib.loads((_ROOT / "pyproject.toml").read_text())["project"]
+_UNITS = sorted((_ROOT / "deploy" / "systemd").glob("*.service"))
+_OLDEST, _NEWEST = "1.28", kubernetes_validate.latest_version()
+
+
+def _manifests() -> Iterator[dict[str, Any]]:
+    for path in sorted(_FOLDER.glob("*.yaml")):
+        if path.name != "kustomization.yaml":
+            yield from yaml.safe_load_all(path.read_text())
+
+
+_MANIFESTS = {
+    f"{one['kind']} {_name}": one
+    for one in _manifests()
+    for _name in [one["metadata"].get("name", "generated")]
+}
+_PODS = {
+    name: one["spec"]["template"]["spec"]
+    for name, one in _MANIFESTS.items()
+    if "template" in one["spec"]
+}
+
+
+@pytest.mark.parametrize("version", [_OLDEST, _NEWEST])
+@pytest.mark.parametrize("name", _MANIFESTS)
+def test_schema(name: str, version: str) -> None:
+    """Each manifest is what Kubernetes takes, with no field that it would drop."""
+    kubernetes_validate.validate(_MANIFESTS[name], version, strict=True)
+
+
+def test_kustomization() -> None:
+    """It names files that are there, and an image of this version."""
+    assert all((_FOLDER / name).is_file() for name in _KUSTOMIZATION["resources"])
+    (image,) = _KUSTOMIZATION["images"]
+    assert image["newTag"] == _PROJECT["version"]
+    for pod in _PODS.values():
+        (container,) = pod["containers"]
+        assert container["image"] == f"{image['name']}:{_PROJECT['version']}"
+
+
+@pytest.mark.parametrize("name", _PODS)
+def test_pod(name: str) -> None:
+    """Its command is one, its variables are settings, and it has no rights."""
+    pod = _PODS[name]
+    (container,) = pod["containers"]
+    accept(container["args"])
+    assert unknown(variable["name"] for variable in container["env"]) == set()
+    for variable in container["env"]:
+        is_secret = variable["name"] in {"SAGA_STORE", "SAGA_BROKER"}
+        assert is_secret == ("secretKeyRef" in variable.get("valueFrom", {}))
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["automountServiceAccountToken"] is False
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    mounts = {mount["name"] for mount in container.get("volumeMounts", ())}
+    assert mounts == {volume["name"] for volume in pod.get("volumes", ())}
+
+
+def test_a_pod_has_time_to_drain() -> None:
+    """It is killed only after the program's own time is up."""
+    from saga_orchestrator.settings import Settings
+
+    drain = Settings.model_fields["drain_seconds"].default
+    for name, pod in _PODS.items():
+        if name.startswith("Deployment"):
+            assert pod["terminationGracePeriodSeconds"] > drain + 5
+
+
+def test_budgets() -> None:
+    """Each Deployment has a budget of its pods."""
+    for name, one in _MANIFESTS.items():
+        if one["kind"] == "Deployment":
+            budget = _MANIFESTS[name.replace("Deployment", "PodDisruptionBudget")]
+            assert budget["spec"]["selector"] == one["spec"]["selector"]
+
+
+@pytest.mark.parametrize("unit", _UNITS, ids=lambda path: path.name)
+def test_unit(unit: Path, tmp_path: Path) -> None:
+    """Its manager understands each line; the command is one; the drain has its time."""
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        missing_server("systemd-analyze")
+    program = shutil.which("saga", path=str(Path(sys.executable).parent))
+    copy = tmp_path / unit.name.replace("@", "@payments")
+    text = unit.read_text().replace("/opt/saga/bin/saga", str(program))
+    copy.write_text(text)
+    done = subprocess.run(
+        [str(analyze), "verify", "--man=no", str(copy)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert [line for line in done.stderr.splitlines() if unit.stem[:9] in line] == []
+    parsed = configparser.ConfigParser(strict=False, interpolation=None)
+    parsed.optionxform = str  # type: ignore[assignment,method-assign]  # its own advice
+    parsed.read_string(text)
+    command = shlex.split(parsed["Service"]["ExecStart"].replace("%i", "payments"))
+    accept(command[1:])
+    assert float(parsed["Service"]["TimeoutStopSec"]) > 30
+
+
+@pytest.mark.parametrize("unit", _UNITS, ids=lambda path: path.name)
+def test_unit_exposes_little(unit: Path, tmp_path: Path) -> None:
+    """`systemd-analyze security` has little to say against it."""
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        missing_server("systemd-analyze")
+    subprocess.run(
+        [
+            *(str(analyze), "security", "--offline=yes", "--no-pager"),
+            *("--threshold=20", str(unit)),
+        ],
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )

@@ -1,0 +1,179 @@
+"""The restore drill of deploy/backup, with real processes from end to end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.postgres import PostgresServer
+from tests.support.saga_command import daemon, environment, saga
+from tests.support.waiting import eventually
+from tests.unit.handlers.books import query
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.support.processes import ServerProcess
+
+pytestmark = pytest.mark.slow
+
+_BACKUP = Path(__file__).parents[2] / "deploy" / "backup"
+_ORDER = {
+    "customer_id": "c-1",
+    "sku": "book",
+    "quantity": 1,
+    "card": "card-gold",
+    "country": "CH",
+}
+
+
+class Site:
+    """One database and one broker, with the processes on them.
+
+    The sample's own database is elsewhere, and outlives a site.
+    """
+
+    def __init__(self, folder: Path, store: str, broker: str) -> None:
+        self._folder = folder
+        self._variables = {
+            "SAGA_STORE": store,
+            "SAGA_BROKER": broker,
+            "ORDERS_DATABASE": str(folder / "orders.db"),
+        }
+        self._processes: dict[str, ServerProcess] = {}
+
+    def saga(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command."""
+        return saga(*arguments, folder=self._folder, **self._variables)
+
+    def run(self, *command: str) -> None:
+        """Start `serve` or `worker`."""
+        self._processes[command[0]] = daemon(
+            *command, folder=self._folder, log=f"{command[0]}.log", **self._variables
+        )
+
+    def stop(self, *commands: str) -> None:
+        """Stop these, or all."""
+        for command in commands or tuple(self._processes):
+            self._processes.pop(command).stop(signal.SIGTERM)
+
+    def start(self, key: str) -> None:
+        """Start an order."""
+        done = self.saga(
+            *("start", "handlers.orders:order", "--key", key),
+            *("--context", json.dumps(_ORDER)),
+        )
+        assert done.returncode == 0, done.stderr
+
+    def states(self) -> dict[str, str]:
+        """Return the state of each saga by its key."""
+        lines = self.saga("list", "--json", "--limit", "100").stdout.splitlines()
+        documents: list[dict[str, Any]] = [json.loads(line) for line in lines]
+        return {document["key"]: document["state"] for document in documents}
+
+
+@pytest.fixture
+def servers() -> Iterator[list[PostgresServer]]:
+    """The server that is lost, and the one that takes its place."""
+    opened = [PostgresServer(), PostgresServer()]
+    try:
+        for server in opened:
+            server.start()
+        yield opened
+    finally:
+        for server in opened:
+            server.close()
+
+
+def _script(
+    name: str, server: PostgresServer, url: str, file: Path
+) -> subprocess.CompletedProcess[str]:
+    path = f"{server._binaries}:{os.environ['PATH']}"
+    return subprocess.run(
+        [_BACKUP / name, url, file],
+        env=environment(PATH=path),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+
+
+@pytest.mark.timeout(240)
+async def test_the_drill(servers, rabbit_server, rabbit_url, tmp_path):
+    """Five had ended and five were under way: all ten end, and no effect is doubled."""
+    lost, fresh = servers
+    store, dump = lost.create_database(), tmp_path / "saga.dump"
+    old = Site(tmp_path, store, rabbit_url)
+    assert old.saga("migrate").returncode == 0
+    old.run("serve", "handlers.orders:order")
+    old.run("worker", "handlers.orders")
+    for number in range(5):
+        old.start(f"ended-{number}")
+    await eventually(lambda: set(old.states().values()) == {"completed"}, seconds=60)
+    old.stop("worker")
+    for number in range(5):
+        old.start(f"moving-{number}")
+    await eventually(lambda: _waits(rabbit_server, rabbit_url), seconds=60)
+
+    done = _script("backup.sh", lost, store, dump)
+    assert done.returncode == 0, done.stderr
+
+    old.run("worker", "handlers.orders")
+    old.start("after")
+    await eventually(lambda: set(old.states().values()) == {"completed"}, seconds=60)
+    old.stop()
+    lost.kill()
+
+    place = fresh.create_database()
+    done = _script("restore.sh", fresh, place, dump)
+    assert done.returncode == 0, done.stderr
+    new = Site(tmp_path, place, rabbit_server.create_vhost())
+    assert new.saga("migrate").returncode == 0
+    new.run("serve", "handlers.orders:order")
+    new.run("worker", "handlers.orders")
+    asked = new.saga("doctor", "--resend")
+    assert "5 open commands will be sent again" in asked.stdout, asked.stderr
+    await eventually(lambda: set(new.states().values()) == {"completed"}, seconds=60)
+    new.stop()
+
+    assert len(new.states()) == 10  # what was started after the dump is not known
+    charges = query(
+        tmp_path / "orders.db",
+        "SELECT count(*), count(DISTINCT charge_id) FROM charges",
+    )
+    assert charges == [(11, 11)]
+
+
+def test_a_database_with_tables_is_not_overwritten(servers, tmp_path):
+    """A restore into the wrong database changes nothing."""
+    server = servers[0]
+    store, dump = server.create_database(), tmp_path / "saga.dump"
+    assert saga("migrate", "--store", store, folder=tmp_path).returncode == 0
+    assert _script("backup.sh", server, store, dump).returncode == 0
+    done = _script("restore.sh", server, store, dump)
+    assert done.returncode == 1
+    assert "restore into an empty one" in done.stderr
+
+
+def test_a_backup_that_fails_leaves_no_file(servers, tmp_path):
+    """Nobody takes half a dump for a whole one."""
+    done = _script(
+        "backup.sh", servers[0], servers[0].url("nowhere"), tmp_path / "saga.dump"
+    )
+    assert done.returncode != 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def _waits(rabbit_server: Any, url: str) -> bool:
+    """Tell whether the commands of all five stand in a queue."""
+    rows = rabbit_server.queues(url)
+    return any(
+        row["name"] == "saga.steps.orders" and row["messages"] == 5 for row in rows
+    )

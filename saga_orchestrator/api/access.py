@@ -103,7 +103,7 @@ class Access:
             return None
         # A page in this machine's browser could call us under a name of its own
         # that resolves to a loopback address.
-        if not is_loopback(request.url.hostname or ""):
+        if not is_loopback(_host(request.headers.get("host", ""))):
             raise Problem(
                 "misdirected",
                 "without API keys only a loopback host is answered, as 127.0.0.1; "
@@ -136,6 +136,14 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _host(header: str) -> str:
+    """Return the host of a Host header, which may be any text."""
+    if header.startswith("["):
+        host, bracket, _ = header[1:].partition("]")
+        return host if bracket else ""
+    return header.partition(":")[0]
 
 
 def _unauthorized(request: Request) -> Problem:

@@ -167,7 +167,7 @@ async def _on_error_of_ours(request: Request, error: Exception) -> Response:
         _log.warning(
             "request failed",
             method=request.method,
-            path=request.url.path,
+            path=request.scope["path"],
             error=f"{type(error).__name__}: {error}",
         )
     return problem.response()
@@ -200,7 +200,7 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
             f"{request.method} is not known here; use {allowed}",
             headers={"Allow": allowed},
         ).response()
-    return Problem("not-found", f"no route {request.url.path[:200]}").response()
+    return Problem("not-found", f"no route {request.scope['path'][:200]}").response()
 
 
 def _methods(request: Request) -> set[str]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-_PASSWORD = re.compile(r"(://[^:/?#]*):[^/?#]*@")
+# Up to the last @: a password in which / ? # @ were not escaped is one all the same.
+_PASSWORD = re.compile(r"(://[^:@/?#]*):.*@")
 _SECRET_OPTION = re.compile(
     r"([?&](?:ssl)?(?:password|secret|token)=)[^&#]*", re.IGNORECASE
 )

@@ -73,6 +73,10 @@ def translated(doing: str) -> Iterator[None]:
 
 def masked(url: str) -> str:
     """Return the URL without its password, query and fragment."""
+    before, at, rest = url.rpartition("@")
+    scheme, _, login = before.partition("://")
+    if at and set("/?#") & set(login):  # a password that was not escaped
+        return f"{scheme}://***@{rest.partition('?')[0]}"
     parts = urlsplit(url)
     login = f"{parts.username}:***@" if parts.username else ""
     port = f":{parts.port}" if parts.port else ""

@@ -153,13 +153,17 @@ async def test_without_keys_the_machine_itself_may_do_everything(shop):
 
 
 @pytest.mark.parametrize(
-    "host", ["evil.example", "evil.example:80", "127.0.0.1.nip.io"]
+    "host", ["evil.example", "evil.example:80", "127.0.0.1.nip.io", "[::1", "a@[x]", ""]
 )
 async def test_a_page_in_the_browser_is_not_the_machine(shop, host):
     """A name that others let point to this machine is not answered without keys."""
     answer = await shop.call("GET", "/v1/sagas", Host=host)
     assert problem(answer) == (421, "misdirected", [])
-    assert (await shop.call("GET", "/v1/sagas", Host="localhost:1")).status_code == 200
+    for mine in ("localhost:1", "[::1]:80", "127.0.0.1"):
+        answer = await shop.call("GET", "/v1/sagas", Host=mine)
+        assert answer.status_code == 200
+    nowhere = await shop.call("GET", "/nowhere", Host=host)
+    assert problem(nowhere) == (404, "not-found", [])
 
 
 async def test_a_wrong_key_is_wrong_also_without_keys(shop):

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from saga_orchestrator.brokers.rabbitmq import failures
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -47,6 +49,22 @@ def test_secrets_are_masked(saga: Callable[..., Result]) -> None:
         text = saga("config", "show", "--store", url, *option).stdout
         assert "hunter2" not in text
         assert "postgresql://saga:***@db/saga" in text
+
+
+@pytest.mark.parametrize(
+    "password", ["hunter2", "hun/ter2", "hun@ter2", "hun?ter2", "hun#ter2", "1/ter2"]
+)
+def test_passwords_that_were_not_escaped(
+    saga: Callable[..., Result], password: str
+) -> None:
+    """What makes no URL is masked all the same, in every message."""
+    url = f"amqp://saga:{password}@127.0.0.1:1/"
+    shown = saga("config", "show", "--broker", url).stdout
+    assert "amqp://saga:***@127.0.0.1:1/" in shown
+    assert "ter2" not in shown
+    assert "ter2" not in failures.masked(url)
+    done = saga("doctor", "--store", "sqlite:///none.db", "--broker", url)
+    assert "ter2" not in done.output
 
 
 def test_a_wrong_setting(

@@ -112,7 +112,8 @@ class RabbitBroker(Broker):
             self._tasks.spawn(link.keep_open())
 
     async def _declare_exchange(self) -> None:
-        await self._declarer.exchange(f"declaring exchange {self._exchange!r}")
+        name = self._exchange
+        await self._declarer.exchange(name, f"declaring exchange {name!r}")
 
     async def _declare_exchange_later(self) -> None:
         while True:

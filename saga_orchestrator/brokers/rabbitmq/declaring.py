@@ -63,13 +63,13 @@ class Declarer:
                 self._is_limited = True
         return await self._queue_as_permitted(queue, doing)
 
-    async def exchange(self, doing: str) -> None:
-        """Create the topic exchange; raises as ``queue`` does."""
+    async def exchange(self, name: str, doing: str) -> None:
+        """Create a topic exchange; raises as ``queue`` does."""
 
         async def declare(channel: AbstractChannel, *, passive: bool) -> None:
-            await declare_exchange(channel, self._exchange, passive=passive)
+            await declare_exchange(channel, name, passive=passive)
 
-        await self._as_permitted(f"exchange {self._exchange}", doing, declare)
+        await self._as_permitted(f"exchange {name}", doing, declare)
 
     async def _queue_as_permitted(
         self, queue: QueueSpec, doing: str
@@ -88,7 +88,7 @@ class Declarer:
             await self._queue_as_permitted(QueueSpec(queue.dead_letter), doing)
         declared = await self._as_permitted(f"queue {queue.name}", doing, declare)
         if queue.routing_keys:
-            await self.exchange(doing)
+            await self.exchange(self._exchange, doing)
             async with self._link.scratch_channel(doing) as channel:
                 for key in queue.routing_keys:
                     await channel.queue_bind(queue.name, self._exchange, key)

@@ -29,6 +29,7 @@ from saga_orchestrator.runtime.sinks import LocalSink, RemoteSink
 from saga_orchestrator.runtime.supervisor import Supervisor
 from saga_orchestrator.runtime.timers import Timers
 from saga_orchestrator.runtime.waiters import Waiters
+from saga_orchestrator.telemetry.transitions import Transitions
 from saga_orchestrator.wire.topology import Topology
 
 PAGE = 256
@@ -58,6 +59,7 @@ class Client:
         self.pipeline = CommitPipeline(store, clock, rng, self.outage, lease=lease)
         self.waiters = Waiters(store, clock, rng)
         self.pipeline.listen(self.waiters.notice)
+        self.pipeline.listen(Transitions().count)
 
     async def open(self) -> None:
         """Start committing."""

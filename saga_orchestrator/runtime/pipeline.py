@@ -28,6 +28,7 @@ from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import LEASE, Store
 from saga_orchestrator.runtime.backoff import Backoff
 from saga_orchestrator.runtime.outage import Outage
+from saga_orchestrator.telemetry import metrics
 
 EVENTS_MAX = 256
 SETTLED_MAX = 4096
@@ -219,9 +220,19 @@ class CommitPipeline:
         if not batch:
             await self._store.settle(settled)
             return []
-        return await self._store.transact(
-            [waiting.event for waiting in batch], settled=settled, lease=self._lease
-        )
+        events = [waiting.event for waiting in batch]
+        begun = self._clock.monotonic()
+        try:
+            decisions = await self._store.transact(
+                events, settled=settled, lease=self._lease
+            )
+        except Exception:
+            metrics.COMMITS_FAILED.inc()
+            raise
+        finally:
+            metrics.STORE_DURATION.observe(self._clock.monotonic() - begun)
+        metrics.BATCH_EVENTS.observe(len(events))
+        return decisions
 
     async def _put_back(
         self, batch: list[_Waiting], settled: list[Fence], error: StoreError

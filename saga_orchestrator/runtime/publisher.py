@@ -30,6 +30,8 @@ from saga_orchestrator.runtime.complaints import Complaints, unconfirmed
 from saga_orchestrator.runtime.outage import Outage
 from saga_orchestrator.runtime.pipeline import CommitPipeline
 from saga_orchestrator.runtime.routes import Routes
+from saga_orchestrator.telemetry import metrics
+from saga_orchestrator.telemetry.labels import ACTIONS
 from saga_orchestrator.wire.envelope import COMMANDS, excess
 from saga_orchestrator.wire.frame import Frame, pack
 
@@ -175,13 +177,14 @@ class Publisher:
         messages = [
             OutgoingMessage(frame.routing_key, frame.body, COMMANDS) for frame in frames
         ]
-        receipts = await self._broker.publish(messages) if messages else []
+        receipts = await self._send(frames, messages) if messages else []
         confirmed: list[Fence] = []
         returned: list[Frame] = []
         for frame, receipt in zip(frames, receipts, strict=True):
             if receipt is Receipt.UNKNOWN:
                 key = frame.routing_key
                 self._complaints.note(key, unconfirmed(f"{key}: commands"))
+                metrics.UNCONFIRMED.inc()
                 continue
             self._complaints.clear(frame.routing_key)
             if receipt is Receipt.CONFIRMED:
@@ -194,8 +197,19 @@ class Publisher:
             self._pipeline.settle(confirmed)
         for frame in returned:
             action = frame.routing_key.partition(".")[2]
+            metrics.UNROUTABLE.labels(*ACTIONS.label(action)).inc(len(frame.fences))
             unrouted = [offers[fence] for fence in frame.fences]
             await self._put_off(unrouted, f"no service handles {action}")
+
+    async def _send(
+        self, frames: list[Frame], messages: list[OutgoingMessage]
+    ) -> list[Receipt]:
+        begun = self._clock.monotonic()
+        receipts = await self._broker.publish(messages)
+        metrics.PUBLISH_DURATION.observe(self._clock.monotonic() - begun)
+        for frame in frames:
+            metrics.FRAME_COMMANDS.observe(len(frame.fences))
+        return receipts
 
     async def _commands(self, offers: list[Offer]) -> list[Command]:
         """Build what is still awaited; settle what is not.

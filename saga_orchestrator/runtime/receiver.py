@@ -38,6 +38,8 @@ from saga_orchestrator.runtime.quarantine import Quarantine
 from saga_orchestrator.runtime.registry import Registry
 from saga_orchestrator.runtime.sinks import Sink
 from saga_orchestrator.runtime.supervisor import Supervisor
+from saga_orchestrator.telemetry import metrics
+from saga_orchestrator.telemetry.labels import ACTIONS
 from saga_orchestrator.wire.envelope import COMMANDS, read_commands
 from saga_orchestrator.wire.frame import split
 from saga_orchestrator.wire.topology import Topology
@@ -272,11 +274,16 @@ class Receiver:
                 return None
             if self._store_time.is_late(command):
                 return self._store_time.put_off(command)
+            begun = self._clock.monotonic()
             try:
                 async with self._in_hand.interruptible():
-                    return await run()
+                    reply = await run()
             except Interrupted:
                 return None
+            metrics.HANDLER_DURATION.labels(
+                *ACTIONS.label(command.action), str(reply.answer)
+            ).observe(self._clock.monotonic() - begun)
+            return reply
 
 
 class _Answers:

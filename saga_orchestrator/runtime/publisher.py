@@ -22,6 +22,7 @@ from saga_orchestrator.core.dispatch import command_for, unsendable
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.references import MissingPathError
 from saga_orchestrator.core.saga import Saga, SagaData
+from saga_orchestrator.core.waiting import NO_SERVICE, QUEUED
 from saga_orchestrator.errors import NewerDataError, StoreError
 from saga_orchestrator.ports.broker import Broker, OutgoingMessage, Receipt
 from saga_orchestrator.ports.clock import Clock
@@ -41,8 +42,6 @@ GATHERED_MAX = 20_000
 """Dispatches kept in memory; more wait in the outbox for the relay."""
 PAUSE_FIRST = dt.timedelta(seconds=1)
 PAUSE_LAST = dt.timedelta(seconds=60)
-QUEUED = "waits in its queue, and is not sent again"
-"""The reason, in the outbox, for a resend that a backlog holds back."""
 
 _log = structlog.get_logger("saga.publisher")
 
@@ -199,7 +198,7 @@ class Publisher:
             action = frame.routing_key.partition(".")[2]
             metrics.UNROUTABLE.labels(*ACTIONS.label(action)).inc(len(frame.fences))
             unrouted = [offers[fence] for fence in frame.fences]
-            await self._put_off(unrouted, f"no service handles {action}")
+            await self._put_off(unrouted, f"{NO_SERVICE}{action}")
 
     async def _send(
         self, frames: list[Frame], messages: list[OutgoingMessage]

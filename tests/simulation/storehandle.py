@@ -27,10 +27,12 @@ from saga_orchestrator.ports.store import (
     LEASE,
     Migration,
     OutboxRow,
+    Overview,
     Page,
     SagaFilter,
     SagaRecord,
     Store,
+    Waiting,
 )
 from saga_orchestrator.testing.virtual_time import EPOCH
 from tests.simulation.ledger import UNSTORABLE
@@ -190,6 +192,24 @@ class StoreHandle(Store):
     async def counts(self) -> dict[SagaState, int]:
         """Return how many sagas are in each state."""
         found: dict[SagaState, int] = await self._read("counts")
+        return found
+
+    async def overview(self) -> Overview:
+        """Return how things stand."""
+        found: Overview = await self._read("overview")
+        return found
+
+    async def waiting(
+        self,
+        limit: int,
+        *,
+        after: SagaId | None = None,
+        before: SagaId | None = None,
+    ) -> Page[Waiting]:
+        """Return sagas that have not ended."""
+        found: Page[Waiting] = await self._read(
+            "waiting", limit, after=after, before=before
+        )
         return found
 
     async def delete(self, saga_id: SagaId) -> None:

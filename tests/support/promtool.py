@@ -1,4 +1,4 @@
-"""Prometheus' own checker of metrics and rules; Debian's package `prometheus` has it."""
+"""Prometheus' checker of metrics and rules; Debian's package `prometheus` has it."""
 
 from __future__ import annotations
 

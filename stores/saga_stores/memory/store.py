@@ -23,10 +23,12 @@ from saga_orchestrator.ports.store import (
     LEASE,
     Migration,
     OutboxRow,
+    Overview,
     Page,
     SagaFilter,
     SagaRecord,
     Store,
+    Waiting,
 )
 from saga_stores._deletion import require_deletable
 from saga_stores._json import storable
@@ -40,6 +42,7 @@ from saga_stores.memory.loading import (
     load_whole,
     record_of,
 )
+from saga_stores.memory.monitoring import overview, waiting
 from saga_stores.memory.tables import CODEC, Tables
 
 _SHARED: dict[str, Tables] = {}
@@ -205,6 +208,22 @@ class MemorySagaStore(Store):
         """Return how many sagas are in each state."""
         await self._turn()
         return dict(Counter(saga.state for saga in self._tables.sagas.values()))
+
+    async def overview(self) -> Overview:
+        """Return how things stand."""
+        await self._turn()
+        return overview(self._tables, self._clock.now())
+
+    async def waiting(
+        self,
+        limit: int,
+        *,
+        after: SagaId | None = None,
+        before: SagaId | None = None,
+    ) -> Page[Waiting]:
+        """Return sagas that have not ended, the oldest first."""
+        await self._turn()
+        return waiting(self._tables, limit, after or "", before or "~")
 
     async def delete(self, saga_id: SagaId) -> None:
         """Delete an ended saga with all that belongs to it."""

@@ -49,6 +49,7 @@ class Tables:
         ignored: per saga the last rows.
         residuals: per saga its rows, by number.
         outbox: commands not confirmed, in the order they were recorded.
+        recorded: when each of them was.
     """
 
     def __init__(self) -> None:
@@ -64,6 +65,7 @@ class Tables:
             dict
         )
         self.outbox: dict[OutboxKey, OutboxRow] = {}
+        self.recorded: dict[OutboxKey, dt.datetime] = {}
 
     def perform(self, batch: Batch, writes: Writes, settled: Sequence[Fence]) -> None:
         """Write a batch; nothing here can fail, so it is all or nothing."""
@@ -83,15 +85,18 @@ class Tables:
         for *settlement, saga_id, number in writes.settlements:
             found = self.residuals[saga_id][number][: len(NEW_RESIDUAL_COLUMNS)]
             self.residuals[saga_id][number] = (*found, *settlement)
-        for *fence, claimed_until, _ in writes.outbox:
+        for *fence, claimed_until, recorded_at in writes.outbox:
             new = CODEC.outgoing((*fence, claimed_until, 0, ""))
-            there = self.outbox.setdefault(outbox_key(new.fence), new)
+            key = outbox_key(new.fence)
+            there = self.outbox.setdefault(key, new)
+            self.recorded.setdefault(key, recorded_at)
             self._claim(there, claimed_until)
 
     def settle(self, fences: Iterable[Fence]) -> None:
         """Forget commands."""
         for fence in fences:
             self.outbox.pop(outbox_key(fence), None)
+            self.recorded.pop(outbox_key(fence), None)
 
     def defer(self, fence: Fence, error: str, until: dt.datetime) -> None:
         """Note why a command could not be routed."""

@@ -311,6 +311,56 @@ LIMIT $5
 -- name: counts
 SELECT state, count(*) FROM sagas GROUP BY state
 
+-- name: active_counts
+-- Of so many of the oldest.
+SELECT name, state, count(*), min(created_at)
+FROM (
+    SELECT name, state, created_at
+    FROM sagas
+    WHERE state IN ('started', 'compensating', 'failed')
+    ORDER BY id
+    LIMIT $1
+) AS active
+GROUP BY name, state
+ORDER BY name, state
+
+-- name: sizes
+-- $1 at most, $2 now
+SELECT
+    (SELECT coalesce($2::timestamptz, clock_timestamp())) AS now,
+    outbox.pending,
+    outbox.oldest_at,
+    (
+        SELECT count(*)
+        FROM (
+            SELECT FROM saga_residuals WHERE settled_at IS NULL LIMIT $1
+        ) AS residuals
+    ) AS residuals,
+    (SELECT min(wake_at) FROM sagas WHERE wake_at IS NOT NULL) AS next_due
+FROM (
+    SELECT count(*) AS pending, min(created_at) AS oldest_at
+    FROM (
+        SELECT created_at FROM saga_outbox ORDER BY claimed_until LIMIT $1
+    ) AS rows
+) AS outbox
+
+-- name: waiting
+-- $1 after, $2 before, $3 limit
+SELECT id, name, key, fingerprint, plan_digest, created_at, undoes,
+    state, direction, halting, version, revision, ignored, residuals,
+    steps, timers, updated_at, ended_at, deadline_at, wake_at, reason
+FROM sagas
+WHERE id > $1 AND id < $2
+    AND state IN ('started', 'compensating', 'failed')
+ORDER BY id
+LIMIT $3
+
+-- name: outboxes
+SELECT saga_id, step, direction, generation, claimed_until, attempts, error
+FROM saga_outbox
+WHERE saga_id = ANY ($1::text[])
+ORDER BY created_at, step, generation
+
 -- name: delete
 -- Its plan stays: others may have the same.
 WITH data AS (

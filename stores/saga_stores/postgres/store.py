@@ -27,10 +27,13 @@ from saga_orchestrator.ports.store import (
     LEASE,
     Migration,
     OutboxRow,
+    Overview,
     Page,
+    PoolUse,
     SagaFilter,
     SagaRecord,
     Store,
+    Waiting,
 )
 from saga_stores._deletion import require_deletable
 from saga_stores._pages import residual_page
@@ -39,6 +42,7 @@ from saga_stores._writes import writes_of
 from saga_stores.postgres import schema
 from saga_stores.postgres.address import Address
 from saga_stores.postgres.database import SQL, Database
+from saga_stores.postgres.monitoring import read_overview, read_waiting
 from saga_stores.postgres.reading import (
     CODEC,
     read_dispatches,
@@ -216,6 +220,28 @@ class PostgresSagaStore(Store):
         """Return how many sagas are in each state."""
         rows = await self._database.fetch("counts")
         return {SagaState(state): count for state, count in rows}
+
+    async def overview(self) -> Overview:
+        """Return how things stand."""
+        async with self._reading() as connection:
+            return await read_overview(connection, self._given_time())
+
+    async def waiting(
+        self,
+        limit: int,
+        *,
+        after: SagaId | None = None,
+        before: SagaId | None = None,
+    ) -> Page[Waiting]:
+        """Return sagas that have not ended, the oldest first."""
+        async with self._reading() as connection:
+            return await read_waiting(
+                connection, limit, after or "", before or "~", self._plans
+            )
+
+    def pool(self) -> PoolUse | None:
+        """Return how many connections the pool has."""
+        return self._database.use
 
     async def delete(self, saga_id: SagaId) -> None:
         """Delete an ended saga with all that belongs to it."""

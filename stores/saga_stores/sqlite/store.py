@@ -19,13 +19,15 @@ from saga_orchestrator.ports.store import (
     LEASE,
     Migration,
     OutboxRow,
+    Overview,
     Page,
     SagaFilter,
     SagaRecord,
     Store,
+    Waiting,
 )
 from saga_stores._rows import Row
-from saga_stores.sqlite import loading, outbox, schema
+from saga_stores.sqlite import loading, monitoring, outbox, schema
 from saga_stores.sqlite.connection import (
     QUERIES,
     as_list,
@@ -180,6 +182,22 @@ class SqliteSagaStore(Store):
         """Return how many sagas are in each state."""
         rows = await self._rows("count_states")
         return {SagaState(state): count for state, count in rows}
+
+    async def overview(self) -> Overview:
+        """Return how things stand."""
+        return await self._reader.run(monitoring.overview, self._clock.now())
+
+    async def waiting(
+        self,
+        limit: int,
+        *,
+        after: SagaId | None = None,
+        before: SagaId | None = None,
+    ) -> Page[Waiting]:
+        """Return sagas that have not ended, the oldest first."""
+        return await self._reader.run(
+            monitoring.waiting, self._caches, limit, after or "", before or "~"
+        )
 
     async def delete(self, saga_id: SagaId) -> None:
         """Delete an ended saga with all that belongs to it."""

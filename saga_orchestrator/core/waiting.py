@@ -184,23 +184,23 @@ def refined(wait: Wait, looks: Collection[QueueLook]) -> Wait:
 
     Args:
         wait: what was read from the store.
-        looks: the queues that the command may stand in.
+        looks: the queues that the command may stand in. An empty one says nothing:
+            a command that nobody took stands in its queue.
     """
     if wait.reason is not WaitReason.UNANSWERED or not looks:
         return wait
-    names = ", ".join(look.queue for look in looks)
-    if not any(look.consumers for look in looks):
-        ready = sum(look.ready for look in looks)
-        detail = f"nobody reads {names}; {ready} ready there"
+    unread = [look for look in looks if look.ready and not look.consumers]
+    longest = max(unread or looks, key=lambda look: look.ready)
+    if unread:
+        detail = f"nobody reads {longest.queue}, where {longest.ready} are ready"
         return replace(wait, reason=WaitReason.NO_CONSUMER, detail=detail)
-    longest = max(looks, key=lambda look: look.ready)
     if longest.ready:
         detail = (
-            f"{longest.ready} ready in {longest.queue}, "
-            f"{longest.consumers} to read them"
+            f"{longest.ready} ready in {longest.queue}, consumers: {longest.consumers}"
         )
         return replace(wait, reason=WaitReason.QUEUED, detail=detail)
-    return replace(wait, detail=f"{wait.detail}; {names} is read and empty")
+    names = ", ".join(look.queue for look in looks)
+    return replace(wait, detail=f"{wait.detail}; nothing stands in {names}")
 
 
 def _of_failed(saga: Saga) -> Wait:

@@ -12,6 +12,7 @@ from saga_orchestrator.core.decision import Decision, HistoryKind
 from saga_orchestrator.core.events import ResendRequested
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.states import SagaState
+from saga_orchestrator.core.waiting import StaleAfter
 from saga_orchestrator.ports.broker import Broker
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import LEASE, SagaFilter, Store
@@ -21,6 +22,7 @@ from saga_orchestrator.runtime.outage import Outage
 from saga_orchestrator.runtime.parking import Parking
 from saga_orchestrator.runtime.pipeline import CommitPipeline
 from saga_orchestrator.runtime.publisher import Offer, Publisher
+from saga_orchestrator.runtime.queue_looks import QueueLooks
 from saga_orchestrator.runtime.receiver import Receiver
 from saga_orchestrator.runtime.registry import Registry
 from saga_orchestrator.runtime.relay import OutboxRelay
@@ -29,6 +31,7 @@ from saga_orchestrator.runtime.sinks import LocalSink, RemoteSink
 from saga_orchestrator.runtime.supervisor import Supervisor
 from saga_orchestrator.runtime.timers import Timers
 from saga_orchestrator.runtime.waiters import Waiters
+from saga_orchestrator.runtime.watch import Watch
 from saga_orchestrator.telemetry.transitions import Transitions
 from saga_orchestrator.wire.topology import Topology
 
@@ -80,6 +83,10 @@ class Client:
         """Name what is wrong now."""
         return [*self.outage.problems(), *self.supervisor.problems()]
 
+    def looks(self) -> QueueLooks | None:
+        """Return a fresh look at the queues of commands; None: there is no broker."""
+        return None
+
 
 class Engine(Client):
     """A client that also publishes, relays, fires timers, and takes answers."""
@@ -94,9 +101,11 @@ class Engine(Client):
         *,
         topology: Topology,
         concurrency: int,
+        watch: StaleAfter | None = None,
     ) -> None:
         super().__init__(store, clock, rng, lease=LEASE)
         self.broker = broker
+        self._topology = topology
         self._routes = Routes(broker)
         self._complaints = Complaints(clock)
         parking = Parking(broker, topology.dead, clock, rng, self._complaints)
@@ -144,6 +153,7 @@ class Engine(Client):
         )
         for action, queue in self._receiver.routes():
             self._routes.learn(action, queue)
+        self._watch = None if watch is None else self._new_watch(watch)
         self.pipeline.listen(self._publish)
         self.pipeline.listen(self._timers.notice)
 
@@ -161,6 +171,8 @@ class Engine(Client):
         # Only now: what was just sent again is claimed, and not the relay's.
         self.supervisor.loop("relay", self._relay.run)
         self.supervisor.loop("timers", self._timers.run)
+        if self._watch is not None:
+            self.supervisor.loop("watch", self._watch.run)
 
     async def drain(self, seconds: float) -> None:
         """Take nothing new, finish what has begun, publish what was decided."""
@@ -180,6 +192,24 @@ class Engine(Client):
             *self._routes.problems(),
             *self._complaints.problems(),
         ]
+
+    def looks(self) -> QueueLooks:
+        """Return a fresh look at the queues of commands."""
+        return QueueLooks(self.broker, self._routes, self._topology)
+
+    def _new_watch(self, after: StaleAfter) -> Watch:
+        names = self._topology
+        served = {queue for _, queue in self._receiver.routes()}
+        return Watch(
+            self.store,
+            self.broker,
+            self.clock,
+            self.outage,
+            after=after,
+            queues=(names.replies, names.undelivered, names.dead, *sorted(served)),
+            looks=self.looks,
+            problems=self.problems,
+        )
 
     async def resend_open(self) -> int:
         """Send every open command again, with its fence: the broker lost its data.

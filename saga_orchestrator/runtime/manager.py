@@ -11,6 +11,7 @@ import structlog
 
 from saga_orchestrator.core.definition import SagaDefinition, Step
 from saga_orchestrator.core.saga import Saga
+from saga_orchestrator.core.waiting import StaleAfter
 from saga_orchestrator.participant.handlers import Handlers
 from saga_orchestrator.ports.broker import Broker
 from saga_orchestrator.ports.clock import Clock
@@ -22,6 +23,12 @@ from saga_orchestrator.runtime.assembly import (
     assemble,
 )
 from saga_orchestrator.runtime.ids import NewId, ulids
+from saga_orchestrator.runtime.monitor import (
+    Diagnosis,
+    StaleSaga,
+    diagnose,
+    find_stale,
+)
 from saga_orchestrator.runtime.opening import Opening
 from saga_orchestrator.runtime.operator import Operator, checked_id
 from saga_orchestrator.runtime.registry import Registry
@@ -56,6 +63,7 @@ class Manager(Operator):
         migrate: bool | None = None,
         clock: Clock | None = None,
         rng: random.Random | None = None,
+        watch: StaleAfter | None = None,
     ) -> Opening[Manager]:
         """Open a manager: ``async with Manager.open(...) as m``, or ``await`` it.
 
@@ -79,6 +87,8 @@ class Manager(Operator):
             clock: where the time comes from; None: the machine, and for a
                 store on a server that server.
             rng: for ids, and to spread retries; None: the system's.
+            watch: with an engine: refresh the gauges of the store every 15 s, and
+                log which sagas turn stale; after how long they are. None: do not.
 
         Raises:
             ConfigurationError: an unknown URL scheme, or parts that do not fit.
@@ -97,6 +107,7 @@ class Manager(Operator):
             migrate=migrate,
             clock=clock,
             rng=rng or random.SystemRandom(),
+            watch=watch,
         )
         catalogue = Catalogue(parts.registry, definitions)
 
@@ -184,6 +195,28 @@ class Manager(Operator):
     async def list_active(self) -> list[Saga]:
         """Return every saga that has not ended; ``failed`` ones are among them."""
         return await self._store.list_active()
+
+    async def stale(self, after: StaleAfter | None = None) -> list[StaleSaga]:
+        """Return sagas that wait for too long, with the reason; the oldest first.
+
+        A manager with an engine asks the broker too: whether anybody reads the queue
+        of a command, and how many stand in it.
+
+        Args:
+            after: for how long is too long; None: 10 minutes.
+        """
+        return await find_stale(
+            self._store, after or StaleAfter(), self._engine.looks()
+        )
+
+    async def why(self, saga_id: str) -> Diagnosis:
+        """Return why a saga waits, and what to do about it.
+
+        Raises:
+            SagaNotFoundError: no such saga.
+        """
+        record = await self.record(saga_id)
+        return await diagnose(record, await self._store.now(), self._engine.looks())
 
     async def wait(self, saga_id: str, timeout: float | None = None) -> Saga:
         """Return the saga once it is completed, compensated or failed.

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import random
 
-from prometheus_client import REGISTRY
-
 from saga_orchestrator import StepFailed
 from saga_orchestrator.core.states import SagaState
 from saga_orchestrator.telemetry import metrics
 from saga_orchestrator.telemetry.labels import OTHER, BoundedNames
+from tests.support.exposition import total
 from tests.support.promtool import promtool
 from tests.unit.runtime.stage import (
     Service,
@@ -22,16 +21,6 @@ from tests.unit.runtime.stage import (
 )
 
 ENDS = (SagaState.COMPLETED, SagaState.COMPENSATED)
-
-
-def total(name: str, **labels: str) -> float:
-    """Add up a metric's samples that have these labels."""
-    return sum(
-        sample.value
-        for family in REGISTRY.collect()
-        for sample in family.samples
-        if sample.name == name and labels.items() <= sample.labels.items()
-    )
 
 
 class Faulty:

@@ -17,7 +17,7 @@ from saga_orchestrator.core.waiting import (
     refined,
     waits_of,
 )
-from tests.support.sagas import ONCE, Run, definition, step
+from tests.support.sagas import ONCE, Run, definition, sequence, step
 from tests.unit.core import situations
 
 SECOND = dt.timedelta(seconds=1)
@@ -37,6 +37,14 @@ def _accepted(*, heartbeat: bool) -> Run:
     return run
 
 
+def _suspended() -> Run:
+    steps = sequence("a", "b")
+    run = Run(definition(*steps, deadline=60 * SECOND, on_deadline="suspend"))
+    run.wait(61)
+    run.succeed("a")
+    return run
+
+
 @pytest.mark.parametrize(
     ("run", "reason", "about"),
     [
@@ -49,6 +57,7 @@ def _accepted(*, heartbeat: bool) -> Run:
         (situations.undo_halted(), WaitReason.UNDO_GAVE_UP, "b"),
         (situations.parked(), WaitReason.PARKED, "b"),
         (situations.parked_past_pivot(), WaitReason.PARKED, "c"),
+        (_suspended(), WaitReason.SUSPENDED, None),
     ],
 )
 def test_a_live_saga_has_a_reason(run: Run, reason: WaitReason, about: str) -> None:
@@ -115,6 +124,8 @@ def test_a_dead_letter_that_stopped_a_saga_is_named() -> None:
         ([], WaitReason.UNANSWERED),
         ([QueueLook("q", 3, 0)], WaitReason.NO_CONSUMER),
         ([QueueLook("q", 0, 0), QueueLook("r", 7, 2)], WaitReason.QUEUED),
+        ([QueueLook("q", 1, 0), QueueLook("r", 7, 2)], WaitReason.NO_CONSUMER),
+        ([QueueLook("q", 0, 0)], WaitReason.UNANSWERED),
         ([QueueLook("q", 0, 1)], WaitReason.UNANSWERED),
     ],
 )

@@ -43,6 +43,9 @@ GATHERED_MAX = 20_000
 PAUSE_FIRST = dt.timedelta(seconds=1)
 PAUSE_LAST = dt.timedelta(seconds=60)
 
+FENCES_TOLD = 5
+"""Commands that a log line names; more are counted."""
+
 _log = structlog.get_logger("saga.publisher")
 
 
@@ -278,4 +281,5 @@ class Publisher:
         except StoreError as error:
             _log.warning("reason not noted", reason=reason, error=str(error))
         else:
-            _log.warning("put off", reason=reason, count=len(offers))
+            fences = [offer.fence.text for offer in offers[:FENCES_TOLD]]
+            _log.warning("put off", reason=reason, count=len(offers), commands=fences)

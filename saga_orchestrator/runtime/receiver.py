@@ -15,6 +15,8 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
+import structlog
+
 from saga_orchestrator.core.commands import Answer, Command, Reply, routing_key
 from saga_orchestrator.core.states import Direction
 from saga_orchestrator.errors import MessageError, StoreError
@@ -43,6 +45,8 @@ from saga_orchestrator.telemetry.labels import ACTIONS
 from saga_orchestrator.wire.envelope import COMMANDS, read_commands
 from saga_orchestrator.wire.frame import split
 from saga_orchestrator.wire.topology import Topology
+
+_log = structlog.get_logger("saga.receiver")
 
 QUARANTINE_HEADER = "saga-quarantine"
 """Marks a command that was split off a redelivered frame."""
@@ -215,6 +219,15 @@ class Receiver:
 
     async def _run(self, command: Command, queue: str, service: Handlers) -> bool:
         """Run one command until its answer is safe; False: it has none, draining."""
+        with structlog.contextvars.bound_contextvars(
+            saga_id=command.owner,
+            step=command.fence.step,
+            direction=str(command.fence.direction),
+            attempt=command.attempt,
+        ):
+            return await self._serve(command, queue, service)
+
+    async def _serve(self, command: Command, queue: str, service: Handlers) -> bool:
         handler = service.get(command.fence.direction, command.action)
         answers = _Answers(self._sink, queue)
         if handler is None:
@@ -283,6 +296,7 @@ class Receiver:
             metrics.HANDLER_DURATION.labels(
                 *ACTIONS.label(command.action), str(reply.answer)
             ).observe(self._clock.monotonic() - begun)
+            _log.debug("handler answered", answer=str(reply.answer))
             return reply
 
 

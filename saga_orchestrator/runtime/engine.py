@@ -206,7 +206,8 @@ class Engine(Client):
             self.clock,
             self.outage,
             after=after,
-            queues=(names.replies, names.undelivered, names.dead, *sorted(served)),
+            queues=(names.replies, names.undelivered, *sorted(served)),
+            dead=names.dead,
             looks=self.looks,
             problems=self.problems,
         )

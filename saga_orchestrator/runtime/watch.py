@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 
 import structlog
 
@@ -43,6 +44,7 @@ class Watch:
         *,
         after: StaleAfter,
         queues: Sequence[str],
+        dead: str,
         looks: Callable[[], QueueLooks],
         problems: Callable[[], list[str]],
     ) -> None:
@@ -54,7 +56,8 @@ class Watch:
             clock: what the pauses are waited on.
             outage: where it is noted that the store is away.
             after: when a saga is stale.
-            queues: those with gauges.
+            queues: those that are to be read.
+            dead: the one that nobody reads.
             looks: makes a fresh look at the queues of commands.
             problems: what is wrong with the process.
         """
@@ -64,12 +67,14 @@ class Watch:
         self._outage = outage
         self._after = after
         self._queues = queues
+        self._dead = dead
         self._looks = looks
         self._problems = problems
         self._stale: dict[SagaId, StaleSaga] = {}
 
     async def run(self) -> None:
         """Refresh for ever."""
+        metrics.BUILD_INFO.labels(version("saga-orchestrator")).set(1)
         while True:
             await self.refresh()
             await self._clock.sleep(EVERY_SECONDS)
@@ -91,12 +96,14 @@ class Watch:
         metrics.WATCHED_AT.set(self._clock.now().timestamp())
 
     async def _look_at_queues(self) -> None:
-        for queue in self._queues:
+        for queue in (*self._queues, self._dead):
             try:
                 stats = await self._broker.stats(queue)
             except BrokerError:
                 return  # its own problem says so
-            if stats is not None:
+            if queue == self._dead:
+                metrics.DEAD_LETTERS.set(0 if stats is None else stats.ready)
+            elif stats is not None:
                 label = QUEUES.label(queue)
                 metrics.QUEUE_MESSAGES.labels(*label).set(stats.ready)
                 metrics.QUEUE_CONSUMERS.labels(*label).set(stats.consumers)

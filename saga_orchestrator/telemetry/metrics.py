@@ -179,6 +179,9 @@ QUEUE_CONSUMERS = Gauge(
     "Consumers of a queue of ours, on all processes.",
     ["queue"],
 )
+DEAD_LETTERS = Gauge(
+    "saga_dead_letters", "Messages that were set aside for a person to look at."
+)
 PROBLEMS = Gauge("saga_problems", "What this process finds wrong now; see its log.")
 WATCHED_AT = Gauge(
     "saga_watched_timestamp_seconds",

@@ -19,6 +19,7 @@ import typer
 from saga_orchestrator.runtime.manager import Manager
 from saga_orchestrator.runtime.opening import Opening
 from saga_orchestrator.runtime.worker import Worker
+from saga_orchestrator.telemetry.export import export_traces
 
 LOOK_SECONDS = 5.0
 """How often a running process looks for problems of its own to log."""
@@ -30,6 +31,7 @@ Process = TypeVar("Process", Manager, Worker)
 
 def run(main: Coroutine[Any, Any, None]) -> None:
     """Run a process's main coroutine; on uvloop where it is installed."""
+    export_traces(os.environ, "saga")
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(main)
 

@@ -446,6 +446,10 @@ class Store(abc.ABC):
             before: only ids below this one: sagas that are old enough.
         """
 
+    @abc.abstractmethod
+    async def traceparents(self, saga_ids: Collection[SagaId]) -> dict[SagaId, str]:
+        """Return the traces that sagas belong to; those without one are left out."""
+
     def pool(self) -> PoolUse | None:
         """Return how many connections this handle has; None: it needs none."""
         return None

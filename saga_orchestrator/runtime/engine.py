@@ -30,6 +30,7 @@ from saga_orchestrator.runtime.routes import Routes
 from saga_orchestrator.runtime.sinks import LocalSink, RemoteSink
 from saga_orchestrator.runtime.supervisor import Supervisor
 from saga_orchestrator.runtime.timers import Timers
+from saga_orchestrator.runtime.traces import Traces
 from saga_orchestrator.runtime.waiters import Waiters
 from saga_orchestrator.runtime.watch import Watch
 from saga_orchestrator.telemetry.transitions import Transitions
@@ -119,6 +120,7 @@ class Engine(Client):
             outage=away,
             elsewhere=self._replies,
         )
+        traces = Traces(store)
         self._publisher = Publisher(
             store,
             broker,
@@ -127,6 +129,7 @@ class Engine(Client):
             self._routes,
             outage=away,
             complaints=self._complaints,
+            traces=traces,
         )
         self._relay = OutboxRelay(store, self._publisher, clock, rng, away)
         self._timers = Timers(store, self.pipeline, clock, rng, away)
@@ -154,6 +157,7 @@ class Engine(Client):
         for action, queue in self._receiver.routes():
             self._routes.learn(action, queue)
         self._watch = None if watch is None else self._new_watch(watch)
+        self.pipeline.listen(traces.notice)  # before its commands are published
         self.pipeline.listen(self._publish)
         self.pipeline.listen(self._timers.notice)
 

@@ -33,6 +33,7 @@ from saga_orchestrator.runtime.opening import Opening
 from saga_orchestrator.runtime.operator import Operator, checked_id
 from saga_orchestrator.runtime.registry import Registry
 from saga_orchestrator.runtime.starting import Catalogue, saga_started
+from saga_orchestrator.telemetry import tracing
 from saga_orchestrator.wire.topology import Topology
 
 DRAIN_SECONDS = 25.0
@@ -167,14 +168,16 @@ class Manager(Operator):
                 to call again, without one the saga may exist.
         """
         plan = self._catalogue.plan_of(definition, steps)
-        started = saga_started(
-            self._new_id(),
-            plan,
-            {} if context is None else context,
-            key,
-            ad_hoc=steps is not None,
-        )
-        return await self._submit(started)
+        with tracing.starting(plan.definition.name) as traceparent:
+            started = saga_started(
+                self._new_id(),
+                plan,
+                {} if context is None else context,
+                key,
+                ad_hoc=steps is not None,
+                traceparent=traceparent,
+            )
+            return await self._submit(started)
 
     async def get(self, saga_id: str) -> Saga:
         """Return a saga with its context and outputs.

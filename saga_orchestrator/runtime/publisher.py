@@ -31,6 +31,7 @@ from saga_orchestrator.runtime.complaints import Complaints, unconfirmed
 from saga_orchestrator.runtime.outage import Outage
 from saga_orchestrator.runtime.pipeline import CommitPipeline
 from saga_orchestrator.runtime.routes import Routes
+from saga_orchestrator.runtime.traces import Traces
 from saga_orchestrator.telemetry import metrics
 from saga_orchestrator.telemetry.labels import ACTIONS
 from saga_orchestrator.wire.envelope import COMMANDS, excess
@@ -77,7 +78,9 @@ class Publisher:
         *,
         outage: Outage,
         complaints: Complaints,
+        traces: Traces,
     ) -> None:
+        self._traces = traces
         self._store = store
         self._broker = broker
         self._pipeline = pipeline
@@ -174,7 +177,7 @@ class Publisher:
                 self._in_hand.pop(offer.fence, None)
 
     async def _attempt(self, offers: dict[Fence, Offer]) -> None:
-        commands = await self._commands(list(offers.values()))
+        commands = await self._traces.mark(await self._commands(list(offers.values())))
         frames = [frame for frame in pack(commands) if self._fits(frame)]
         messages = [
             OutgoingMessage(frame.routing_key, frame.body, COMMANDS) for frame in frames

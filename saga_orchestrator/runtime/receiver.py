@@ -40,7 +40,7 @@ from saga_orchestrator.runtime.quarantine import Quarantine
 from saga_orchestrator.runtime.registry import Registry
 from saga_orchestrator.runtime.sinks import Sink
 from saga_orchestrator.runtime.supervisor import Supervisor
-from saga_orchestrator.telemetry import metrics
+from saga_orchestrator.telemetry import metrics, tracing
 from saga_orchestrator.telemetry.labels import ACTIONS
 from saga_orchestrator.wire.envelope import COMMANDS, read_commands
 from saga_orchestrator.wire.frame import split
@@ -235,9 +235,10 @@ class Receiver:
             await answers.send(_later(command, missing, PUT_OFF))
             return True
         if handler.long:
-            return await self._begin_long(command, handler, answers)
+            return await self._begin_long(command, handler, queue, answers)
         reply = await self._perform(
             command,
+            queue,
             lambda: execute(command, handler, clock=self._clock, threads=self._threads),
         )
         if reply is None:
@@ -246,7 +247,7 @@ class Receiver:
         return True
 
     async def _begin_long(
-        self, command: Command, handler: Handler, answers: _Answers
+        self, command: Command, handler: Handler, queue: str, answers: _Answers
     ) -> bool:
         """Begin a long handler; return when its *accepted* is safe."""
 
@@ -260,6 +261,7 @@ class Receiver:
         async def work() -> None:
             reply = await self._perform(
                 command,
+                queue,
                 lambda: execute_long(
                     command,
                     handler,
@@ -279,7 +281,7 @@ class Receiver:
         return answers.are_sent
 
     async def _perform(
-        self, command: Command, run: Callable[[], Awaitable[Reply]]
+        self, command: Command, queue: str, run: Callable[[], Awaitable[Reply]]
     ) -> Reply | None:
         """Run a handler when it is its turn; None: a drain left it without answer."""
         async with self._slots[command.fence.direction]:
@@ -290,7 +292,8 @@ class Receiver:
             begun = self._clock.monotonic()
             try:
                 async with self._in_hand.interruptible():
-                    reply = await run()
+                    with tracing.running(command, queue) as traced:
+                        reply = traced.ended(await run())
             except Interrupted:
                 return None
             metrics.HANDLER_DURATION.labels(

@@ -15,6 +15,7 @@ from tests.conformance.builders import (
     begin,
     complete,
     fence_of,
+    new_id,
     plan_of,
     refuse,
     with_residual,
@@ -100,3 +101,13 @@ async def test_a_waiting_saga_comes_with_its_commands(
     assert (row.fence, row.error) == (fence, "no service handles do.a")
     assert row.claimed_until == clock.now() + 3 * SECOND
     assert second.outbox == ()
+
+
+async def test_the_trace_of_a_start_is_kept(store: Store) -> None:
+    """It is found for those that have one; nobody else is in the answer."""
+    text = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    traced = await begin(store, ONE, traceparent=text)
+    other = await begin(store, ONE)
+    asked = [traced.id, other.id, new_id()]
+    assert await store.traceparents(asked) == {traced.id: text}
+    assert await store.traceparents([]) == {}

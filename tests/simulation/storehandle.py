@@ -212,6 +212,11 @@ class StoreHandle(Store):
         )
         return found
 
+    async def traceparents(self, saga_ids: Collection[SagaId]) -> dict[SagaId, str]:
+        """Return the traces that sagas belong to."""
+        found: dict[SagaId, str] = await self._read("traceparents", saga_ids)
+        return found
+
     async def delete(self, saga_id: SagaId) -> None:
         """Delete a saga, and keep what was known of it for the judge."""
         await self._arrive()

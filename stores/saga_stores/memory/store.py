@@ -30,6 +30,7 @@ from saga_orchestrator.ports.store import (
     Store,
     Waiting,
 )
+from saga_stores._data import traceparents_of
 from saga_stores._deletion import require_deletable
 from saga_stores._json import storable
 from saga_stores._pages import residual_page
@@ -224,6 +225,13 @@ class MemorySagaStore(Store):
         """Return sagas that have not ended, the oldest first."""
         await self._turn()
         return waiting(self._tables, limit, after or "", before or "~")
+
+    async def traceparents(self, saga_ids: Collection[SagaId]) -> dict[SagaId, str]:
+        """Return the traces that sagas belong to."""
+        await self._turn()
+        known = [saga_id for saga_id in saga_ids if saga_id in self._tables.sagas]
+        places = [(saga_id, 1) for saga_id in known]
+        return traceparents_of(self._tables.entries(places))
 
     async def delete(self, saga_id: SagaId) -> None:
         """Delete an ended saga with all that belongs to it."""

@@ -35,6 +35,7 @@ from saga_orchestrator.ports.store import (
     Store,
     Waiting,
 )
+from saga_stores._data import traceparents_of
 from saga_stores._deletion import require_deletable
 from saga_stores._pages import residual_page
 from saga_stores._plans import PlanCache
@@ -45,6 +46,7 @@ from saga_stores.postgres.database import SQL, Database
 from saga_stores.postgres.monitoring import read_overview, read_waiting
 from saga_stores.postgres.reading import (
     CODEC,
+    read_data,
     read_dispatches,
     read_page,
     read_record,
@@ -242,6 +244,12 @@ class PostgresSagaStore(Store):
     def pool(self) -> PoolUse | None:
         """Return how many connections the pool has."""
         return self._database.use
+
+    async def traceparents(self, saga_ids: Collection[SagaId]) -> dict[SagaId, str]:
+        """Return the traces that sagas belong to."""
+        async with self._database.connection() as connection:
+            places = [(saga_id, 1) for saga_id in saga_ids]
+            return traceparents_of((await read_data(connection, [], places))[1])
 
     async def delete(self, saga_id: SagaId) -> None:
         """Delete an ended saga with all that belongs to it."""

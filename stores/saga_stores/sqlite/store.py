@@ -26,6 +26,7 @@ from saga_orchestrator.ports.store import (
     Store,
     Waiting,
 )
+from saga_stores._data import traceparents_of
 from saga_stores._rows import Row
 from saga_stores.sqlite import loading, monitoring, outbox, schema
 from saga_stores.sqlite.connection import (
@@ -198,6 +199,11 @@ class SqliteSagaStore(Store):
         return await self._reader.run(
             monitoring.waiting, self._caches, limit, after or "", before or "~"
         )
+
+    async def traceparents(self, saga_ids: Collection[SagaId]) -> dict[SagaId, str]:
+        """Return the traces that sagas belong to."""
+        places = [(saga_id, 1) for saga_id in saga_ids]
+        return traceparents_of(await self._reader.run(loading.load_entries, places))
 
     async def delete(self, saga_id: SagaId) -> None:
         """Delete an ended saga with all that belongs to it."""

@@ -72,7 +72,15 @@ def waiting_page(
 ) -> Page[Waiting]:
     """Return a page of sagas with their commands, rows of ``OUTBOX_COLUMNS``."""
     commands: defaultdict[str, list[OutboxRow]] = defaultdict(list)
+    problems = {}
     for row in outbox:
-        commands[row[0]].append(codec.outgoing(row))
-    items = [Waiting(saga, tuple(commands[saga.id])) for saga in page.items]
-    return Page(items, page.unreadable)
+        try:
+            commands[row[0]].append(codec.outgoing(row))
+        except StoreDataError as error:
+            problems[row[0]] = Unreadable(row[0], str(error))
+    items = [
+        Waiting(saga, tuple(commands[saga.id]))
+        for saga in page.items
+        if saga.id not in problems
+    ]
+    return Page(items, [*page.unreadable, *problems.values()])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 
+import pytest
+
 from saga_orchestrator.core.events import CompensateRequested
 from saga_orchestrator.core.states import SagaState
 from saga_orchestrator.ports.store import ActiveCount, Store
@@ -20,9 +22,11 @@ from tests.conformance.builders import (
     refuse,
     with_residual,
 )
+from tests.conformance.damage import damage
 
 ONE = plan_of("a")
 PARKED = plan_of("a", on_failure="park", name="parked")
+SQL_STORES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
 
 
 async def test_an_overview_counts_what_has_not_ended(
@@ -111,3 +115,14 @@ async def test_the_trace_of_a_start_is_kept(store: Store) -> None:
     asked = [traced.id, other.id, new_id()]
     assert await store.traceparents(asked) == {traced.id: text}
     assert await store.traceparents([]) == {}
+
+
+@pytest.mark.parametrize("store_url", SQL_STORES, indirect=True)
+async def test_a_damaged_row_hides_no_other(store: Store, store_url: str) -> None:
+    """A saga that cannot be read is told as such, and counted all the same."""
+    good, bad = await begin(store, ONE), await begin(store, ONE)
+    await damage(store, store_url, bad, "steps")
+    page = await store.waiting(10)
+    assert [one.saga.id for one in page.items] == [good.id]
+    assert [one.saga_id for one in page.unreadable] == [bad.id]
+    assert (await store.overview()).active[0].count == 2

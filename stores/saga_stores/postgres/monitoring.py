@@ -52,7 +52,6 @@ async def read_waiting(
     plans: PlanCache,
 ) -> Page[Waiting]:
     """Return sagas that have not ended, the oldest first."""
-    rows = await connection.fetch(SQL["waiting"], after, before, limit)
-    page = await read_page(connection, rows, plans)
+    page = await read_page(connection, "waiting", (after, before, limit), plans)
     outbox = await connection.fetch(SQL["outboxes"], [saga.id for saga in page.items])
     return waiting_page(page, outbox, CODEC)

@@ -312,8 +312,10 @@ LIMIT $5
 SELECT state, count(*) FROM sagas GROUP BY state
 
 -- name: active_counts
--- Of so many of the oldest.
-SELECT name, state, count(*), min(created_at)
+-- Of so many of the oldest. An instant that somebody damaged counts as now, or as
+-- long ago: the driver cannot express it.
+SELECT name, state, count(*),
+    greatest(least(min(created_at), clock_timestamp()), timestamptz 'epoch')
 FROM (
     SELECT name, state, created_at
     FROM sagas
@@ -336,9 +338,19 @@ SELECT
             SELECT FROM saga_residuals WHERE settled_at IS NULL LIMIT $1
         ) AS residuals
     ) AS residuals,
-    (SELECT min(wake_at) FROM sagas WHERE wake_at IS NOT NULL) AS next_due
+    (
+        SELECT greatest(
+            least(at, clock_timestamp() + interval '100 years'), timestamptz 'epoch'
+        )
+        FROM (
+            SELECT min(wake_at) AS at FROM sagas WHERE wake_at IS NOT NULL
+        ) AS first
+        WHERE at IS NOT NULL
+    ) AS next_due
 FROM (
-    SELECT count(*) AS pending, min(created_at) AS oldest_at
+    SELECT count(*) AS pending, CASE WHEN count(*) > 0 THEN
+        greatest(least(min(created_at), clock_timestamp()), timestamptz 'epoch')
+    END AS oldest_at
     FROM (
         SELECT created_at FROM saga_outbox ORDER BY claimed_until LIMIT $1
     ) AS rows

@@ -236,7 +236,7 @@ class PostgresSagaStore(Store):
         before: SagaId | None = None,
     ) -> Page[Waiting]:
         """Return sagas that have not ended, the oldest first."""
-        async with self._reading() as connection:
+        async with self._database.connection() as connection:
             return await read_waiting(
                 connection, limit, after or "", before or "~", self._plans
             )

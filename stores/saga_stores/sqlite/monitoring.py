@@ -23,7 +23,7 @@ def overview(connection: sqlite3.Connection, now: dt.datetime) -> Overview:
     with reading(connection):
         active = connection.execute(QUERIES["active_counts"], (OVERVIEW_MAX,))
         counted = tuple(
-            ActiveCount(name, SagaState(state), count, from_micros(oldest))
+            ActiveCount(name, SagaState(state), count, _instant(oldest, now))
             for name, state, count, oldest in active
         )
         outbox = connection.execute(QUERIES["outbox_size"], (OVERVIEW_MAX,))
@@ -35,9 +35,9 @@ def overview(connection: sqlite3.Connection, now: dt.datetime) -> Overview:
         now,
         counted,
         pending,
-        None if oldest_at is None else from_micros(oldest_at),
+        None if oldest_at is None else _instant(oldest_at, now),
         open_ones,
-        None if due is None else from_micros(due),
+        None if due is None else _instant(due, now),
     )
 
 
@@ -52,3 +52,11 @@ def waiting(
         ids = as_list([saga.id for saga in page.items])
         outbox = connection.execute(QUERIES["load_outboxes"], ids).fetchall()
     return waiting_page(page, outbox, CODEC)
+
+
+def _instant(micros: int, now: dt.datetime) -> dt.datetime:
+    """Return an instant; one that somebody damaged counts as now."""
+    try:
+        return from_micros(micros)
+    except (OverflowError, TypeError):
+        return now

@@ -9,14 +9,18 @@ was lost, the decision that is announced is the second one, which changed nothin
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import OrderedDict
 from collections.abc import Sequence
+from functools import lru_cache
+
+from prometheus_client import Counter, Histogram
 
 from saga_orchestrator.core.decision import Decision, HistoryEntry, HistoryKind
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.saga import Saga
-from saga_orchestrator.core.states import ENDED, SagaState
+from saga_orchestrator.core.states import ENDED, Direction, SagaState
 from saga_orchestrator.telemetry import metrics
 from saga_orchestrator.telemetry.labels import saga_label, step_labels
 
@@ -55,7 +59,7 @@ class Transitions:
     """Counts the decisions of one pipeline."""
 
     def __init__(self) -> None:
-        self._sent: OrderedDict[Fence, float] = OrderedDict()
+        self._sent: OrderedDict[Fence, dt.datetime] = OrderedDict()
 
     def count(self, decisions: Sequence[Decision]) -> None:
         """Count what a commit changed."""
@@ -80,30 +84,49 @@ class Transitions:
             before = entry.state
             for sent in entry.sent:
                 if not sent.resend:
-                    self._note(sent.fence, entry.at.timestamp())
+                    self._note(sent.fence, entry.at)
 
     def _count_step(self, name: str, saga_id: SagaId, entry: HistoryEntry) -> None:
         assert entry.step is not None, entry
         assert entry.direction is not None, entry
-        labels = (*step_labels(name, entry.step), str(entry.direction))
+        about = name, entry.step, entry.direction
         outcome = _OUTCOMES.get(entry.kind)
         if entry.kind is HistoryKind.STEP_FAILED:
             outcome = "refused" if entry.data.get("refused") else "unknown"
         if outcome is not None:
-            metrics.STEP_ATTEMPTS.labels(*labels, outcome).inc()
+            _attempts(*about, outcome).inc()
         if entry.kind is HistoryKind.STEP_RETRIED:
-            metrics.STEP_RETRIES.labels(*labels).inc()
+            metrics.STEP_RETRIES.labels(*_labels(*about)).inc()
         elif entry.kind in _RESENT:
-            metrics.STEP_RESENDS.labels(*labels).inc()
-        fence = Fence(saga_id, entry.step, entry.direction, entry.generation)
-        if entry.kind in _ANSWERED and fence in self._sent:
-            seconds = entry.at.timestamp() - self._sent.pop(fence)
-            metrics.STEP_DURATION.labels(*labels).observe(max(seconds, 0.0))
+            metrics.STEP_RESENDS.labels(*_labels(*about)).inc()
+        if entry.kind in _ANSWERED:
+            fence = Fence(saga_id, entry.step, entry.direction, entry.generation)
+            sent_at = self._sent.pop(fence, None)
+            if sent_at is not None:
+                seconds = (entry.at - sent_at).total_seconds()
+                _duration(*about).observe(max(seconds, 0.0))
 
-    def _note(self, fence: Fence, at: float) -> None:
+    def _note(self, fence: Fence, at: dt.datetime) -> None:
         self._sent[fence] = at
         if len(self._sent) > SENT_MAX:
             self._sent.popitem(last=False)
+
+
+# Looked up at each transition, so the latest are remembered.
+
+
+def _labels(name: str, step: str, direction: Direction) -> tuple[str, ...]:
+    return (*step_labels(name, step), str(direction))
+
+
+@lru_cache(maxsize=4096)
+def _attempts(name: str, step: str, direction: Direction, outcome: str) -> Counter:
+    return metrics.STEP_ATTEMPTS.labels(*_labels(name, step, direction), outcome)
+
+
+@lru_cache(maxsize=4096)
+def _duration(name: str, step: str, direction: Direction) -> Histogram:
+    return metrics.STEP_DURATION.labels(*_labels(name, step, direction))
 
 
 def _count_move(saga: Saga, before: SagaState | None, entry: HistoryEntry) -> None:

@@ -125,3 +125,19 @@ def test_a_runbook_names_commands_and_pages_that_there_are() -> None:
             assert (page.parent / link).exists(), (page, link)
     named = {Path(rule["annotations"]["runbook"]).name for rule in RULES}
     assert {page.name for page in pages} == named
+
+
+def test_every_metric_is_documented() -> None:
+    """The table in docs/monitoring.md has each with its type, labels and help."""
+    text = (ROOT / "docs" / "monitoring.md").read_text()
+    rows = re.findall(
+        r"^\| `(saga_\w+)` \| (\w+) \| (.*?) \| (.*) \|$", text, re.MULTILINE
+    )
+    expected = []
+    for one in vars(metrics).values():
+        if hasattr(one, "_labelnames"):
+            family = next(iter(one.collect()))
+            name = family.name + ("_total" if family.type == "counter" else "")
+            labels = ", ".join(f"`{label}`" for label in one._labelnames) or "none"
+            expected.append((name, family.type, labels, family.documentation))
+    assert rows == expected

@@ -79,8 +79,9 @@ def test_an_exception_cannot_fake_a_line(stderr, fmt):
         assert json.loads(first)["exception"][0]["exc_type"] == "ValueError"
 
 
-def fail(url: str) -> None:
-    """Raise, with a secret in a variable and in the text."""
+def fail(url: str, card: str) -> None:
+    """Raise, with secrets in variables and one in the text."""
+    assert card
     raise OSError(f"no connection to {url}")
 
 
@@ -96,7 +97,7 @@ def test_secrets_are_hidden(stderr, fmt):
     log.info("headers", headers={"Authorization": f"Bearer {CANARY}"}, api_key=CANARY)
     log.info("told", text=f"token={CANARY}, password: {CANARY}", urls=[url, {"a": url}])
     try:
-        fail(url)
+        fail(url, CANARY)
     except OSError:
         log.exception("connect failed")
     assert CANARY not in stderr.getvalue()

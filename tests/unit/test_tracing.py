@@ -157,9 +157,11 @@ async def test_a_command_carries_the_trace_on_the_wire(spans):
 @virtual
 async def test_nothing_is_looked_up_where_nobody_traces():
     """Without a provider there is no span, no field, and no read of the store."""
-    store, service = WatchedStore(await open_store()), Service("near", "a")
+    name, service = fresh_name(), Service("near", "a")
+    store = WatchedStore(await open_store(name))
+    async with open_manager(store=f"memory://{name}") as client:
+        saga = await client.start("order", service.chain("a"))
     async with open_manager(service.handlers, store=store) as manager:
-        saga = await manager.start("order", service.chain("a"))
         await manager.wait(saga.id)
         history = (await manager.record(saga.id)).history
     assert store.calls["traceparents"] == 0

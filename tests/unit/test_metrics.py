@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 
+import pytest
+
 from saga_orchestrator import StepFailed
 from saga_orchestrator.core.states import SagaState
 from saga_orchestrator.telemetry import metrics
 from saga_orchestrator.telemetry.labels import OTHER, BoundedNames
-from tests.support.exposition import total
+from tests.support.exposition import forget_names, total
 from tests.support.promtool import promtool
 from tests.unit.runtime.stage import (
     Service,
@@ -21,6 +23,12 @@ from tests.unit.runtime.stage import (
 )
 
 ENDS = (SagaState.COMPLETED, SagaState.COMPENSATED)
+
+
+@pytest.fixture(autouse=True)
+def _new_names() -> None:
+    """Count under the names that a test gives."""
+    forget_names()
 
 
 class Faulty:

@@ -14,7 +14,7 @@ from saga_orchestrator.core.states import SagaState
 from saga_orchestrator.core.waiting import StaleAfter, WaitReason
 from saga_orchestrator.errors import StoreUnavailableError
 from saga_orchestrator.testing.virtual_time import LoopClock
-from tests.support.exposition import total
+from tests.support.exposition import forget_names, total
 from tests.unit.runtime.stage import (
     Service,
     WatchedStore,
@@ -34,6 +34,7 @@ MINUTE = StaleAfter(seconds(60))
 @pytest.fixture(autouse=True)
 def _audible(_quiet) -> None:
     """Let the watch be heard; the other tests here are quiet."""
+    forget_names()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(20))
 
 

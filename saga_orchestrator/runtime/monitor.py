@@ -22,7 +22,8 @@ from saga_orchestrator.core.waiting import (
     refined,
     waits_of,
 )
-from saga_orchestrator.ports.store import SagaRecord, Store, Waiting
+from saga_orchestrator.ports.overview import Waiting
+from saga_orchestrator.ports.store import SagaRecord, Store
 from saga_orchestrator.runtime.queue_looks import QueueLooks
 
 PAGE = 500

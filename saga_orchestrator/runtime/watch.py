@@ -18,7 +18,8 @@ from saga_orchestrator.core.waiting import StaleAfter
 from saga_orchestrator.errors import BrokerError, StoreError
 from saga_orchestrator.ports.broker import Broker
 from saga_orchestrator.ports.clock import Clock
-from saga_orchestrator.ports.store import Overview, Store
+from saga_orchestrator.ports.overview import Overview
+from saga_orchestrator.ports.store import Store
 from saga_orchestrator.runtime.monitor import StaleSaga, find_stale
 from saga_orchestrator.runtime.outage import Outage
 from saga_orchestrator.runtime.queue_looks import QueueLooks

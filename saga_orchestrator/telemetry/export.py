@@ -8,13 +8,18 @@ provider.
 
 from __future__ import annotations
 
+import atexit
 import sys
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 
 import structlog
 from opentelemetry import trace
 
 from saga_orchestrator.telemetry import tracing
+
+FLUSH_SECONDS = 3.0
+"""For the last spans, at the end of the process: a drain may just have taken 25 s."""
 
 _log = structlog.get_logger("saga.process")
 
@@ -70,6 +75,15 @@ def _set_provider(name: str, service: str) -> None:
         processor = BatchSpanProcessor(OTLPSpanExporter())
     else:
         raise ValueError(f"OTEL_TRACES_EXPORTER: {name!r} is not known")
-    provider = TracerProvider(resource=Resource.create({"service.name": service}))
+    resource = Resource.create({"service.name": service})
+    provider = TracerProvider(resource=resource, shutdown_on_exit=False)
     provider.add_span_processor(processor)
     trace.set_tracer_provider(provider)
+    atexit.register(_flush, provider.shutdown)
+
+
+def _flush(shutdown: Callable[[], None]) -> None:
+    """Send what is left; a collector that stalls must not hold up the end."""
+    thread = threading.Thread(target=shutdown, name="saga-traces", daemon=True)
+    thread.start()
+    thread.join(FLUSH_SECONDS)

@@ -8,7 +8,8 @@ import pytest
 
 from saga_orchestrator.core.events import CompensateRequested
 from saga_orchestrator.core.states import SagaState
-from saga_orchestrator.ports.store import ActiveCount, Store
+from saga_orchestrator.ports.overview import ActiveCount
+from saga_orchestrator.ports.store import Store
 from saga_orchestrator.testing.clock import ManualClock
 from tests.conformance.builders import (
     SECOND,

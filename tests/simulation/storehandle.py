@@ -23,16 +23,15 @@ from saga_orchestrator.errors import (
     StoreUnavailableError,
 )
 from saga_orchestrator.ports.clock import Clock
+from saga_orchestrator.ports.overview import Overview, Waiting
 from saga_orchestrator.ports.store import (
     LEASE,
     Migration,
     OutboxRow,
-    Overview,
     Page,
     SagaFilter,
     SagaRecord,
     Store,
-    Waiting,
 )
 from saga_orchestrator.testing.virtual_time import EPOCH
 from tests.simulation.ledger import UNSTORABLE

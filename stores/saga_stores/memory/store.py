@@ -19,16 +19,15 @@ from saga_orchestrator.core.saga import Saga, SagaData
 from saga_orchestrator.core.states import SagaState
 from saga_orchestrator.errors import ConfigurationError, SagaNotFoundError
 from saga_orchestrator.ports.clock import Clock, SystemClock
+from saga_orchestrator.ports.overview import Overview, Waiting
 from saga_orchestrator.ports.store import (
     LEASE,
     Migration,
     OutboxRow,
-    Overview,
     Page,
     SagaFilter,
     SagaRecord,
     Store,
-    Waiting,
 )
 from saga_stores._data import traceparents_of
 from saga_stores._deletion import require_deletable

@@ -25,7 +25,7 @@ from saga_orchestrator.errors import (
     StoreError,
     StoreUnavailableError,
 )
-from saga_orchestrator.ports.store import PoolUse
+from saga_orchestrator.ports.overview import PoolUse
 from saga_stores._sql import load_queries
 from saga_stores.postgres.address import Address
 from saga_stores.postgres.errors import store_errors

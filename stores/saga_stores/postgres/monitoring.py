@@ -7,13 +7,13 @@ import datetime as dt
 import asyncpg  # type: ignore[import-untyped]  # it ships no types
 
 from saga_orchestrator.core.states import SagaState
-from saga_orchestrator.ports.store import (
+from saga_orchestrator.ports.overview import (
     OVERVIEW_MAX,
     ActiveCount,
     Overview,
-    Page,
     Waiting,
 )
+from saga_orchestrator.ports.store import Page
 from saga_stores._pages import waiting_page
 from saga_stores._plans import PlanCache
 from saga_stores.postgres.database import SQL

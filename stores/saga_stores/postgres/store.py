@@ -23,17 +23,15 @@ from saga_orchestrator.core.saga import Saga, SagaData
 from saga_orchestrator.core.states import ACTIVE, SagaState
 from saga_orchestrator.errors import SagaNotFoundError
 from saga_orchestrator.ports.clock import Clock
+from saga_orchestrator.ports.overview import Overview, PoolUse, Waiting
 from saga_orchestrator.ports.store import (
     LEASE,
     Migration,
     OutboxRow,
-    Overview,
     Page,
-    PoolUse,
     SagaFilter,
     SagaRecord,
     Store,
-    Waiting,
 )
 from saga_stores._data import traceparents_of
 from saga_stores._deletion import require_deletable

@@ -6,13 +6,13 @@ import datetime as dt
 import sqlite3
 
 from saga_orchestrator.core.states import SagaState
-from saga_orchestrator.ports.store import (
+from saga_orchestrator.ports.overview import (
     OVERVIEW_MAX,
     ActiveCount,
     Overview,
-    Page,
     Waiting,
 )
+from saga_orchestrator.ports.store import Page
 from saga_stores._pages import waiting_page
 from saga_stores.sqlite.connection import CODEC, QUERIES, as_list, from_micros, reading
 from saga_stores.sqlite.loading import Caches, page_of

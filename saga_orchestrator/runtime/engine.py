@@ -24,6 +24,7 @@ from saga_orchestrator.runtime.pipeline import CommitPipeline
 from saga_orchestrator.runtime.publisher import Offer, Publisher
 from saga_orchestrator.runtime.queue_looks import QueueLooks
 from saga_orchestrator.runtime.receiver import Receiver
+from saga_orchestrator.runtime.recount import Recount
 from saga_orchestrator.runtime.registry import Registry
 from saga_orchestrator.runtime.relay import OutboxRelay
 from saga_orchestrator.runtime.routes import Routes
@@ -63,7 +64,8 @@ class Client:
         self.pipeline = CommitPipeline(store, clock, rng, self.outage, lease=lease)
         self.waiters = Waiters(store, clock, rng)
         self.pipeline.listen(self.waiters.notice)
-        self.pipeline.listen(Transitions().count)
+        self._transitions = Transitions()
+        self.pipeline.listen(self._transitions.count)
 
     async def open(self) -> None:
         """Start committing."""
@@ -157,6 +159,9 @@ class Engine(Client):
         for action, queue in self._receiver.routes():
             self._routes.learn(action, queue)
         self._watch = None if watch is None else self._new_watch(watch)
+        self._recount = Recount(store, self._transitions, clock)
+        if watch is not None:
+            self.pipeline.listen_to_doubts(self._transitions.doubt)
         self.pipeline.listen(traces.notice)  # before its commands are published
         self.pipeline.listen(self._publish)
         self.pipeline.listen(self._timers.notice)
@@ -177,6 +182,7 @@ class Engine(Client):
         self.supervisor.loop("timers", self._timers.run)
         if self._watch is not None:
             self.supervisor.loop("watch", self._watch.run)
+            self.supervisor.loop("recount", self._recount.run)
 
     async def drain(self, seconds: float) -> None:
         """Take nothing new, finish what has begun, publish what was decided."""

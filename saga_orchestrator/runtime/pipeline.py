@@ -80,6 +80,7 @@ class CommitPipeline:
         self._idle = asyncio.Event()
         self._idle.set()
         self._listeners: list[Callable[[Sequence[Decision]], None]] = []
+        self._doubters: list[Callable[[Sequence[Event]], None]] = []
         self._backoff = Backoff(rng)
         self._in_hand: list[_Waiting] = []
         self._is_closed = False
@@ -87,6 +88,10 @@ class CommitPipeline:
     def listen(self, listener: Callable[[Sequence[Decision]], None]) -> None:
         """Call ``listener`` with the decisions of each commit; it must not block."""
         self._listeners.append(listener)
+
+    def listen_to_doubts(self, listener: Callable[[Sequence[Event]], None]) -> None:
+        """Call ``listener`` with events whose commit failed, or lost its answer."""
+        self._doubters.append(listener)
 
     async def submit(self, event: Event, *, patience: float | None = None) -> Decision:
         """Return the event's decision once it is committed.
@@ -238,6 +243,8 @@ class CommitPipeline:
         self, batch: list[_Waiting], settled: list[Fence], error: StoreError
     ) -> None:
         """The store is away: keep everything in order, and wait a little."""
+        for doubter in self._doubters:
+            doubter([waiting.event for waiting in batch])
         self._outage.begins("pipeline", error)
         self._queue.extendleft(reversed(batch))
         self._settled.extendleft(reversed(settled))

@@ -46,8 +46,6 @@ from saga_orchestrator.wire.envelope import COMMANDS, read_commands
 from saga_orchestrator.wire.frame import split
 from saga_orchestrator.wire.topology import Topology
 
-_log = structlog.get_logger("saga.receiver")
-
 QUARANTINE_HEADER = "saga-quarantine"
 """Marks a command that was split off a redelivered frame."""
 
@@ -299,7 +297,6 @@ class Receiver:
             metrics.HANDLER_DURATION.labels(
                 *ACTIONS.label(command.action), str(reply.answer)
             ).observe(self._clock.monotonic() - begun)
-            _log.debug("handler answered", answer=str(reply.answer))
             return reply
 
 

@@ -5,7 +5,7 @@ those of the store are refreshed by one loop (``runtime/watch.py``), never by a
 scrape, for a scrape must cost a database nothing. No label holds an id or a text
 of an error; names that users choose are bounded (``labels.py``).
 
-For all processes on one store, over a time without lost commits:
+For all processes on one store:
 ``started + reopened = finished + active``.
 """
 
@@ -127,8 +127,7 @@ STORE_DURATION = Histogram(
 )
 COMMITS_FAILED = Counter(
     "saga_commits_failed_total",
-    "Commits that failed or were not answered, and are tried again. What an "
-    "unanswered one changed is not counted elsewhere.",
+    "Commits that failed or were not answered, and are tried again.",
 )
 
 # -- how things stand: refreshed by the watch -----------------------------------

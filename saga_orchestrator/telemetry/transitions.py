@@ -2,21 +2,22 @@
 
 The one place where sagas and steps are counted. A decision is announced once,
 by the process that committed it, so a transition is counted once however many
-replicas, duplicates and retries it took. The exception: where a commit's answer
-was lost, the decision that is announced is the second one, which changed nothing
-(``saga_commits_failed_total``).
+replicas, duplicates and retries it took. Where a commit's answer was lost, the
+decision that is announced is the second one, which changed nothing: what lies
+between is then ``missed``, to be read from the history and counted by itself.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Sequence
 from functools import lru_cache
 
 from prometheus_client import Counter, Histogram
 
 from saga_orchestrator.core.decision import Decision, HistoryEntry, HistoryKind
+from saga_orchestrator.core.events import Event, SagaStarted
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.saga import Saga
@@ -26,6 +27,8 @@ from saga_orchestrator.telemetry.labels import saga_label, step_labels
 
 SENT_MAX = 50_000
 """Dispatches whose instant is kept until they are answered; 10 MiB."""
+VERSIONS_MAX = 50_000
+"""Sagas of which it is kept up to which entry they were counted."""
 
 _OUTCOMES = {
     HistoryKind.STEP_SUCCEEDED: "succeeded",
@@ -56,10 +59,27 @@ _WHY_IGNORED = {
 
 
 class Transitions:
-    """Counts the decisions of one pipeline."""
+    """Counts the decisions of one pipeline.
+
+    Attributes:
+        missed: history entries that were committed unheard: the saga, the last
+            entry before them, and the last of them.
+    """
 
     def __init__(self) -> None:
+        self.missed: deque[tuple[SagaId, int, int]] = deque(maxlen=VERSIONS_MAX)
         self._sent: OrderedDict[Fence, dt.datetime] = OrderedDict()
+        self._counted: OrderedDict[SagaId, int] = OrderedDict()
+        self._doubts: OrderedDict[SagaId, int] = OrderedDict()
+
+    def doubt(self, events: Sequence[Event]) -> None:
+        """Note that a commit failed, and may have gone through all the same."""
+        for event in events:
+            saga_id = event.saga_id
+            new = isinstance(event, SagaStarted)
+            counted = 0 if new else self._counted.get(saga_id)
+            if counted is not None:
+                _keep(self._doubts, saga_id, self._doubts.get(saga_id, counted))
 
     def count(self, decisions: Sequence[Decision]) -> None:
         """Count what a commit changed."""
@@ -67,12 +87,29 @@ class Transitions:
             if decision.ignored is not None:
                 why = _WHY_IGNORED.get(decision.ignored.reason, "unasked")
                 metrics.ANSWERS_IGNORED.labels(why).inc()
-            if decision.saga is not None and decision.history:
-                self._count(decision.saga, decision)
+            saga = decision.saga
+            if saga is None:
+                continue
+            known = self._doubts.pop(saga.id, None)
+            before = saga.version - len(decision.history)
+            if known is not None and known < before:
+                self.missed.append((saga.id, known, before))
+            if known is not None or decision.history:
+                _keep(self._counted, saga.id, saga.version)
+            if decision.history:
+                self.count_entries(saga, decision.history, decision.was)
 
-    def _count(self, saga: Saga, decision: Decision) -> None:
-        before = decision.was
-        for entry in decision.history:
+    def count_entries(
+        self, saga: Saga, history: Sequence[HistoryEntry], before: SagaState | None
+    ) -> None:
+        """Count what a saga's entries tell.
+
+        Args:
+            saga: whose they are.
+            history: consecutive entries.
+            before: its state before the first of them; None: it was new.
+        """
+        for entry in history:
             if entry.kind is HistoryKind.SAGA_STARTED:
                 metrics.SAGAS_STARTED.labels(saga_label(saga.name)).inc()
             elif entry.kind is HistoryKind.RESIDUAL_FOUND:
@@ -127,6 +164,12 @@ def _attempts(name: str, step: str, direction: Direction, outcome: str) -> Count
 @lru_cache(maxsize=4096)
 def _duration(name: str, step: str, direction: Direction) -> Histogram:
     return metrics.STEP_DURATION.labels(*_labels(name, step, direction))
+
+
+def _keep(latest: OrderedDict[SagaId, int], saga_id: SagaId, number: int) -> None:
+    latest[saga_id] = number
+    if len(latest) > VERSIONS_MAX:
+        latest.popitem(last=False)
 
 
 def _count_move(saga: Saga, before: SagaState | None, entry: HistoryEntry) -> None:

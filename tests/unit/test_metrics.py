@@ -6,14 +6,19 @@ import random
 
 import pytest
 
-from saga_orchestrator import StepFailed
+from saga_orchestrator import StepFailed, Store
+from saga_orchestrator.core.decision import HistoryKind
 from saga_orchestrator.core.states import SagaState
+from saga_orchestrator.core.waiting import StaleAfter
+from saga_orchestrator.errors import StoreUnavailableError
 from saga_orchestrator.telemetry import metrics
 from saga_orchestrator.telemetry.labels import OTHER, BoundedNames
+from saga_orchestrator.testing.virtual_time import LoopClock
 from tests.support.exposition import forget_names, total
 from tests.support.promtool import promtool
 from tests.unit.runtime.stage import (
     Service,
+    WatchedStore,
     fresh_name,
     open_broker,
     open_manager,
@@ -111,6 +116,45 @@ async def test_started_is_finished_and_active():
     assert active > 0
     turned = total("saga_compensations_started_total", saga=saga_name)
     assert turned >= finished[SagaState.COMPENSATED] > 0
+
+
+class Unheard(WatchedStore):
+    """A store whose commits go through, and whose answers are lost now and then."""
+
+    def __init__(self, inner: Store, seed: int) -> None:
+        super().__init__(inner)
+        self._rng = random.Random(seed)
+
+    async def transact(self, *args, **kwargs):
+        """Commit, and lose the answer of one commit in four."""
+        decisions = await self.inner.transact(*args, **kwargs)
+        if self._rng.random() < 0.25:
+            raise StoreUnavailableError("the answer was lost")
+        return decisions
+
+
+@virtual
+async def test_a_commit_that_lost_its_answer_is_counted():
+    """What was committed unheard is read from the history, and counted once."""
+    store, rng = Unheard(await open_store(), 11), random.Random(4)
+    service = Service("unheard")
+    for action in ("a", "b", "c", "undo_a", "undo_b", "undo_c"):
+        service.does[action] = shaky(rng, action)
+    async with open_manager(service.handlers, store=store, watch=StaleAfter()) as m:
+        ids = [(await m.start("unheard", service.chain())).id for _ in range(60)]
+        for saga_id in ids:
+            await m.wait(saga_id)
+        await LoopClock().sleep(20)
+        records = [await m.record(saga_id) for saga_id in ids]
+    assert total("saga_sagas_started_total", saga="unheard") == 60
+    for state in ENDS:
+        ended = sum(record.saga.state is state for record in records)
+        name = "saga_sagas_finished_total"
+        assert total(name, saga="unheard", outcome=state) == ended > 0
+    entries = [entry for record in records for entry in record.history]
+    done = sum(e.kind is HistoryKind.STEP_SUCCEEDED for e in entries)
+    attempts = "saga_step_attempts_total"
+    assert total(attempts, saga="unheard", outcome="succeeded") == done
 
 
 @virtual

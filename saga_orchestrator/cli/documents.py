@@ -17,9 +17,7 @@ from saga_orchestrator.core.decision import (
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.residual import Residual, Settlement
 from saga_orchestrator.core.saga import NO_DATA, Saga
-from saga_orchestrator.core.waiting import Wait
 from saga_orchestrator.ports.store import OutboxRow, SagaRecord, Unreadable
-from saga_orchestrator.runtime.monitor import Diagnosis, StaleSaga
 
 Document = dict[str, Any]
 
@@ -103,50 +101,6 @@ def residual_document(residual: Residual) -> Document:
         "output": residual.output,
         **_fence(residual.fence),
         "settled": _settlement(residual.settled),
-    }
-
-
-def wait_document(wait: Wait) -> Document:
-    """Return one thing that a saga waits for."""
-    return {
-        "reason": wait.reason,
-        "since": _instant(wait.since),
-        "detail": wait.detail,
-        "step": wait.step,
-        "direction": wait.direction,
-        "action": wait.action,
-        "attempt": wait.attempt,
-        "until": _instant(wait.until),
-    }
-
-
-def stale_document(stale: StaleSaga) -> Document:
-    """Return a saga that waits for too long."""
-    return {
-        "id": stale.id,
-        "name": stale.name,
-        "key": stale.key,
-        "state": stale.state,
-        "age_seconds": stale.age.total_seconds(),
-        **wait_document(stale.wait),
-        "fix": stale.remedy,
-    }
-
-
-def diagnosis_document(diagnosis: Diagnosis) -> Document:
-    """Return why a saga waits."""
-    return {
-        "saga": saga_document(diagnosis.saga),
-        "now": _instant(diagnosis.now),
-        "causes": [
-            {
-                **wait_document(cause.wait),
-                "last_error": cause.last_error,
-                "fix": cause.remedy,
-            }
-            for cause in diagnosis.causes
-        ],
-        "notes": list(diagnosis.notes),
     }
 
 

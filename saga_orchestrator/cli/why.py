@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from saga_orchestrator.cli.documents import diagnosis_document
 from saga_orchestrator.cli.options import (
     BrokerOption,
     JsonOption,
@@ -17,6 +16,7 @@ from saga_orchestrator.cli.options import (
 )
 from saga_orchestrator.cli.terminal import emit, emit_json, marked, one_line
 from saga_orchestrator.cli.timeline import duration
+from saga_orchestrator.cli.wait_documents import diagnosis_document
 from saga_orchestrator.core.states import Direction
 from saga_orchestrator.runtime.monitor import Cause, Diagnosis, diagnose
 

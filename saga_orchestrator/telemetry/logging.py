@@ -17,7 +17,8 @@ import structlog
 from saga_orchestrator.telemetry.taming import escaped, tamed, tamed_text
 
 FRAMES_MAX = 20
-_INDENT = "\n    "
+_MARGIN = "  | "
+"""Before each line of a traceback: none can pass for a line of the log."""
 
 LogFormat = Literal["auto", "console", "json"]
 
@@ -69,9 +70,8 @@ def _for_console(
     told: structlog.typing.EventDict = {}
     for key, value in line.items():
         if key == "exception":
-            # Indented: no line of it can pass for a line of the log.
-            rows = [escaped(row) for row in str(value).splitlines()]
-            told[key] = "    " + _INDENT.join(rows)
+            rows = str(value).splitlines()
+            told[key] = "\n".join(_MARGIN + escaped(row) for row in rows)
         else:
             told[escaped(key)] = escaped(value) if isinstance(value, str) else value
     return told

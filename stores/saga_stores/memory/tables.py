@@ -48,8 +48,8 @@ class Tables:
         history: per saga its rows, entry ``seq`` at ``seq - 1``.
         ignored: per saga the last rows.
         residuals: per saga its rows, by number.
+        recorded: when each command of the outbox was.
         outbox: commands not confirmed, in the order they were recorded.
-        recorded: when each of them was.
     """
 
     def __init__(self) -> None:
@@ -64,8 +64,8 @@ class Tables:
         self.residuals: defaultdict[SagaId, dict[int, tuple[Any, ...]]] = defaultdict(
             dict
         )
-        self.outbox: dict[OutboxKey, OutboxRow] = {}
         self.recorded: dict[OutboxKey, dt.datetime] = {}
+        self.outbox: dict[OutboxKey, OutboxRow] = {}
 
     def perform(self, batch: Batch, writes: Writes, settled: Sequence[Fence]) -> None:
         """Write a batch; nothing here can fail, so it is all or nothing."""

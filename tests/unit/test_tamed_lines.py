@@ -64,7 +64,7 @@ def test_whatever_is_logged_stays_on_its_line(stderr, fmt, text):
 
 @pytest.mark.parametrize("fmt", ["json", "console"])
 def test_an_exception_cannot_fake_a_line(stderr, fmt):
-    """Its text may hold anything; a traceback is one value, or indented."""
+    """Its text may hold anything; a traceback is one value, or has a margin."""
     configure("debug", fmt)
     error = ValueError("\n".join(HOSTILE))
     structlog.get_logger().error("loop failed", exc_info=error)
@@ -72,7 +72,7 @@ def test_an_exception_cannot_fake_a_line(stderr, fmt):
     assert len(written) < 20 * TEXT_CHARS_MAX
     first, *rest = written.splitlines()
     assert "loop failed" in first
-    assert all(line.startswith("    ") for line in rest)
+    assert all(line.startswith("  | ") for line in rest)
     assert "\x1b" not in written
     if fmt == "json":
         assert rest == []

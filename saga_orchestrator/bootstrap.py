@@ -37,6 +37,7 @@ def open_manager(
         topology=settings.topology,
         concurrency=settings.concurrency,
         migrate=migrate,
+        watch=settings.stale_thresholds if engine else None,
     )
 
 

@@ -7,14 +7,16 @@ Parsed once, frozen, unknown keys refused; the parts get plain values.
 
 from __future__ import annotations
 
+import datetime as dt
 import os
+import re
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from tomllib import TOMLDecodeError
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -23,6 +25,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from saga_orchestrator.core.waiting import StaleAfter
 from saga_orchestrator.errors import ConfigurationError
 from saga_orchestrator.wire.topology import Topology
 
@@ -35,6 +38,42 @@ _OTHERS = ("DEBUG", *(f"{name.upper()}_FILE" for name in _SECRETS))
 """Variables that the command itself reads; no settings."""
 
 _NAMES = Topology()
+_DURATION = re.compile(r"([0-9]{1,6})(s|m|h|d)\Z", re.ASCII)
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def duration_of(text: str) -> dt.timedelta:
+    """Return the duration that ``90s``, ``10m``, ``2h`` or ``1d`` stands for.
+
+    Raises:
+        ValueError: it is none of these, or zero.
+    """
+    match = _DURATION.match(text)
+    if match is None or not int(match[1]):
+        raise ValueError(f"{text!r} is no duration: write 90s, 10m, 2h or 1d")
+    return dt.timedelta(**{_UNITS[match[2]]: int(match[1])})
+
+
+def duration_text(duration: dt.timedelta) -> str:
+    """Return a duration as it is written in the settings."""
+    seconds = int(duration.total_seconds())
+    for letter, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds % size == 0:
+            return f"{seconds // size}{letter}"
+    return f"{seconds}s"
+
+
+def _checked_duration(value: object) -> dt.timedelta:
+    if isinstance(value, dt.timedelta):
+        return value
+    return duration_of(str(value))
+
+
+Duration = Annotated[
+    dt.timedelta,
+    BeforeValidator(_checked_duration),
+    PlainSerializer(duration_text),
+]
 
 
 class SecretFiles(PydanticBaseSettingsSource):
@@ -85,6 +124,9 @@ class Settings(BaseSettings):
         log_format: ``auto`` is for people on a terminal, else JSON.
         http: where the HTTP API listens, ``HOST:PORT``; empty: there is none.
         http_rate: requests a second of one API key, in each process.
+        stale_after: for how long a saga waits until it is stale: ``90s``, ``10m``,
+            ``2h``, ``1d``.
+        stale: the same for single definitions, by their names.
         exchange: the topic exchange of commands.
         steps_queue: the queue of actions, and the stem of the services' ones.
         compensate_queue: the same for compensations.
@@ -103,6 +145,8 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "console", "json"] = "auto"
     http: str = ""
     http_rate: float = Field(default=200.0, ge=0.1, le=1_000_000)
+    stale_after: Duration = dt.timedelta(minutes=10)
+    stale: dict[str, Duration] = Field(default_factory=dict)
     exchange: str = _NAMES.exchange
     steps_queue: str = _NAMES.steps
     compensate_queue: str = _NAMES.compensate
@@ -122,6 +166,11 @@ class Settings(BaseSettings):
         """Order the sources: flags, environment, ``saga.toml``."""
         toml = TomlConfigSettingsSource(settings_cls, toml_file=FILE)
         return init_settings, env_settings, SecretFiles(settings_cls), toml
+
+    @property
+    def stale_thresholds(self) -> StaleAfter:
+        """After how long sagas that wait are stale."""
+        return StaleAfter(self.stale_after, self.stale)
 
     @property
     def topology(self) -> Topology:

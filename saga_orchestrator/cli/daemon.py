@@ -21,6 +21,7 @@ import typer
 from saga_orchestrator.runtime.manager import Manager
 from saga_orchestrator.runtime.opening import Opening
 from saga_orchestrator.runtime.worker import Worker
+from saga_orchestrator.telemetry.export import export_traces
 
 LOOK_SECONDS = 5.0
 """How often a running process looks for problems of its own to log."""
@@ -33,6 +34,7 @@ OpenFace = Callable[[Process], AbstractAsyncContextManager[Callable[[], None]]]
 
 def run(main: Coroutine[Any, Any, None]) -> None:
     """Run a process's main coroutine; on uvloop where it is installed."""
+    export_traces(os.environ, "saga")
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(main)
 

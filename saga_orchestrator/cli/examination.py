@@ -16,6 +16,7 @@ from enum import StrEnum
 from saga_orchestrator.cli.following import untaken
 from saga_orchestrator.cli.store_files import require_store_file
 from saga_orchestrator.core.states import Direction, SagaState
+from saga_orchestrator.core.waiting import NO_SERVICE, OVERDUE_AFTER, QUEUED
 from saga_orchestrator.errors import (
     BrokerError,
     BrokerUnavailableError,
@@ -31,12 +32,9 @@ from saga_orchestrator.ports.broker import Broker
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import OutboxRow, SagaFilter, Store
 from saga_orchestrator.runtime.assembly import open_broker
-from saga_orchestrator.runtime.publisher import QUEUED
 from saga_orchestrator.wire.topology import Topology
 
 CLOCK_DIFFERENCE_MAX = dt.timedelta(seconds=2)
-OVERDUE_AFTER = dt.timedelta(seconds=10)
-"""An engine fires a timer within a second; after this none is at work."""
 
 MOVING = frozenset({SagaState.STARTED, SagaState.COMPENSATING})
 OUTBOXES_MAX = 50
@@ -186,7 +184,7 @@ async def _examine_outboxes(store: Store) -> AsyncIterator[Finding]:
 
 def _undeliverable(error: str, count: int) -> Finding:
     text = f"{counted(count, 'command')} not sent: {error}"
-    _, separator, name = error.partition("no service handles ")
+    _, separator, name = error.partition(NO_SERVICE)
     fix = f"run a worker for {name}" if separator else "look at the engine's log"
     return Finding("outbox", Level.WRONG, text, fix)
 

@@ -36,6 +36,7 @@ class Exit(IntEnum):
     TIMED_OUT = 7
     COMPENSATED = 10
     NEEDS_PERSON = 11
+    STALE = 20
     INTERRUPTED = 130
     TERMINATED = 143
 
@@ -50,6 +51,7 @@ MEANINGS: dict[Exit, str] = {
     Exit.TIMED_OUT: "waited long enough; the saga goes on",
     Exit.COMPENSATED: "the saga was undone",
     Exit.NEEDS_PERSON: "the saga stopped as failed: a person must look",
+    Exit.STALE: "`stale --fail-on N`: so many sagas are stale",
     Exit.INTERRUPTED: "SIGINT (Ctrl-C); a clean stop of a daemon is 0",
     Exit.TERMINATED: "SIGTERM; a clean stop of a daemon is 0",
 }

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from saga_orchestrator.cli.terminal import note
+from saga_orchestrator.core.waiting import TAKEN_WITHIN
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import OutboxRow, SagaRecord
 from saga_orchestrator.runtime.waiters import (
@@ -17,9 +18,6 @@ from saga_orchestrator.runtime.waiters import (
 
 if TYPE_CHECKING:
     from saga_orchestrator.runtime.manager import Manager
-
-TAKEN_WITHIN = dt.timedelta(seconds=3)
-"""An engine takes a command within a fraction of a second; after this none is there."""
 
 
 def untaken(record: SagaRecord, now: dt.datetime) -> list[OutboxRow]:

@@ -26,8 +26,10 @@ from saga_orchestrator.cli.migrate import migrate
 from saga_orchestrator.cli.resolve import resolve
 from saga_orchestrator.cli.retry import retry
 from saga_orchestrator.cli.serve import serve
+from saga_orchestrator.cli.stale import stale
 from saga_orchestrator.cli.start import start
 from saga_orchestrator.cli.watch import watch
+from saga_orchestrator.cli.why import why
 from saga_orchestrator.cli.worker import worker
 
 _COMMANDS: dict[str, Callable[..., Any]] = {
@@ -39,6 +41,8 @@ _COMMANDS: dict[str, Callable[..., Any]] = {
     "get": get,
     "list": list_sagas,
     "watch": watch,
+    "why": why,
+    "stale": stale,
     "graph": graph,
     "compensate": compensate,
     "retry": retry,

@@ -53,6 +53,7 @@ class Command:
             effect belongs to that saga.
         is_known: of a compensation: its action is known to have happened, by its
             answer or by a person, so that there is something to undo.
+        traceparent: its saga's place in a trace, as W3C text; empty: none.
         action_key: the idempotency key of the step's action: how a
             compensation without an output finds the effect.
     """
@@ -72,6 +73,7 @@ class Command:
     as_of: dt.datetime | None = None
     undoes: SagaId | None = None
     is_known: bool = False
+    traceparent: str = ""
 
     @property
     def idempotency_key(self) -> str:
@@ -124,6 +126,7 @@ class Reply:
         heartbeat: for ``ACCEPTED``, whether heartbeats will follow.
         effect: False: the barrier knows that this run changed nothing.
         answered_by: the queue the command came from.
+        traceparent: the run's place in a trace, as W3C text; empty: none.
     """
 
     fence: Fence
@@ -138,6 +141,7 @@ class Reply:
     heartbeat: bool = False
     effect: bool = True
     answered_by: str = ""
+    traceparent: str = ""
 
 
 def event_of(reply: Reply) -> Answered:

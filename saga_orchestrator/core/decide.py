@@ -141,7 +141,7 @@ def _decide_start(
         fingerprint=event.fingerprint,
     )
     draft = Draft(saga, now)
-    draft.record(HistoryKind.SAGA_STARTED)
+    draft.record(HistoryKind.SAGA_STARTED, traceparent=event.traceparent or None)
     roots = (i for i, waits in enumerate(event.plan.depends_on) if not waits)
     advance(draft, roots)
     return replace(draft.finish(), created=True)

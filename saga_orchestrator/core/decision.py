@@ -131,6 +131,8 @@ class Decision:
         residual: a record to open, or to settle.
         started: the saga that this one started, to be created with it.
         refusal: the error an operator or a starter gets; nothing changed.
+        was: the saga's state before its first entry of ``history``; None where
+            nothing changed.
     """
 
     saga: Saga | None
@@ -143,6 +145,7 @@ class Decision:
     residual: Residual | None = None
     started: Decision | None = None
     refusal: SagaError | None = None
+    was: SagaState | None = None
 
     @property
     def parts(self) -> Iterator[Decision]:

@@ -278,6 +278,7 @@ class Draft:
             update=self._update,
             ignored=self._ignored,
             residual=self._residual,
+            was=before.state,
         )
 
     def _wake_at(self) -> dt.datetime | None:

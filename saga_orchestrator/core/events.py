@@ -28,6 +28,7 @@ class SagaStarted:
         context: its first context, checked and normalised.
         key: unique per saga name while the row is kept.
         fingerprint: hash of the start's body.
+        traceparent: the trace that it belongs to, as W3C text; empty: none.
     """
 
     saga_id: SagaId
@@ -35,6 +36,7 @@ class SagaStarted:
     context: Mapping[str, Json]
     key: str | None = None
     fingerprint: str = ""
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from saga_orchestrator.core.draft import Draft
 from saga_orchestrator.core.events import StepFailed
 from saga_orchestrator.core.forward import abort, halt
 from saga_orchestrator.core.states import Phase, SagaState
+from saga_orchestrator.core.waiting import DEADLINE_PASSED
 
 
 def decide_time(draft: Draft) -> None:
@@ -41,9 +42,9 @@ def _fire_deadline(draft: Draft) -> None:
         return
     draft.record(HistoryKind.DEADLINE_PASSED)
     if draft.plan.definition.on_deadline == "suspend":
-        halt(draft, "its deadline passed")
+        halt(draft, DEADLINE_PASSED)
     else:
-        abort(draft, "its deadline passed")
+        abort(draft, DEADLINE_PASSED)
 
 
 def _fire_phase(draft: Draft, number: int) -> None:

@@ -42,6 +42,7 @@ from saga_orchestrator.errors import (
 from saga_orchestrator.ports.adapters import STORES, adapter_for
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.keys import ApiKeys
+from saga_orchestrator.ports.overview import Overview, PoolUse, Waiting
 
 LEASE = dt.timedelta(seconds=5)
 """How long a new outbox row belongs to the process that wrote it."""
@@ -361,6 +362,34 @@ class Store(abc.ABC):
     @abc.abstractmethod
     async def counts(self) -> dict[SagaState, int]:
         """Return how many sagas are in each state; absent means none."""
+
+    @abc.abstractmethod
+    async def overview(self) -> Overview:
+        """Return how things stand, for gauges: a few reads of bounded size."""
+
+    @abc.abstractmethod
+    async def waiting(
+        self,
+        limit: int,
+        *,
+        after: SagaId | None = None,
+        before: SagaId | None = None,
+    ) -> Page[Waiting]:
+        """Return sagas that have not ended, the oldest first.
+
+        Args:
+            limit: rows at most; fewer make the last page.
+            after: the id that the page before ended with.
+            before: only ids below this one: sagas that are old enough.
+        """
+
+    @abc.abstractmethod
+    async def traceparents(self, saga_ids: Collection[SagaId]) -> dict[SagaId, str]:
+        """Return the traces that sagas belong to; those without one are left out."""
+
+    def pool(self) -> PoolUse | None:
+        """Return how many connections this handle has; None: it needs none."""
+        return None
 
     @abc.abstractmethod
     async def delete(self, saga_id: SagaId) -> None:

@@ -6,6 +6,7 @@ import random
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
+from saga_orchestrator.core.waiting import StaleAfter
 from saga_orchestrator.ports.adapters import BROKERS, adapter_for
 from saga_orchestrator.ports.broker import Broker
 from saga_orchestrator.ports.clock import Clock, SystemClock
@@ -33,6 +34,7 @@ class Parts:
     migrate: bool | None
     clock: Clock | None
     rng: random.Random
+    watch: StaleAfter | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,4 +116,5 @@ def _engine(parts: Parts, store: Store, broker: Broker | None, clock: Clock) -> 
         parts.rng,
         topology=parts.topology,
         concurrency=parts.concurrency,
+        watch=parts.watch,
     )

@@ -12,6 +12,7 @@ from saga_orchestrator.core.decision import Decision, HistoryKind
 from saga_orchestrator.core.events import ResendRequested
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.states import SagaState
+from saga_orchestrator.core.waiting import StaleAfter
 from saga_orchestrator.ports.broker import Broker
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import LEASE, SagaFilter, Store
@@ -21,14 +22,19 @@ from saga_orchestrator.runtime.outage import Outage
 from saga_orchestrator.runtime.parking import Parking
 from saga_orchestrator.runtime.pipeline import CommitPipeline
 from saga_orchestrator.runtime.publisher import Offer, Publisher
+from saga_orchestrator.runtime.queue_looks import QueueLooks
 from saga_orchestrator.runtime.receiver import Receiver
+from saga_orchestrator.runtime.recount import Recount
 from saga_orchestrator.runtime.registry import Registry
 from saga_orchestrator.runtime.relay import OutboxRelay
 from saga_orchestrator.runtime.routes import Routes
 from saga_orchestrator.runtime.sinks import LocalSink, RemoteSink
 from saga_orchestrator.runtime.supervisor import Supervisor
 from saga_orchestrator.runtime.timers import Timers
+from saga_orchestrator.runtime.traces import Traces
 from saga_orchestrator.runtime.waiters import Waiters
+from saga_orchestrator.runtime.watch import Watch
+from saga_orchestrator.telemetry.transitions import Transitions
 from saga_orchestrator.wire.topology import Topology
 
 PAGE = 256
@@ -58,6 +64,8 @@ class Client:
         self.pipeline = CommitPipeline(store, clock, rng, self.outage, lease=lease)
         self.waiters = Waiters(store, clock, rng)
         self.pipeline.listen(self.waiters.notice)
+        self._transitions = Transitions()
+        self.pipeline.listen(self._transitions.count)
 
     async def open(self) -> None:
         """Start committing."""
@@ -85,6 +93,10 @@ class Client:
             "engine": self.supervisor.problems(),
         }
 
+    def looks(self) -> QueueLooks | None:
+        """Return a fresh look at the queues of commands; None: there is no broker."""
+        return None
+
 
 class Engine(Client):
     """A client that also publishes, relays, fires timers, and takes answers."""
@@ -99,9 +111,11 @@ class Engine(Client):
         *,
         topology: Topology,
         concurrency: int,
+        watch: StaleAfter | None = None,
     ) -> None:
         super().__init__(store, clock, rng, lease=LEASE)
         self.broker = broker
+        self._topology = topology
         self._routes = Routes(broker)
         self._complaints = Complaints(clock)
         parking = Parking(broker, topology.dead, clock, rng, self._complaints)
@@ -115,6 +129,7 @@ class Engine(Client):
             outage=away,
             elsewhere=self._replies,
         )
+        traces = Traces(store)
         self._publisher = Publisher(
             store,
             broker,
@@ -123,6 +138,7 @@ class Engine(Client):
             self._routes,
             outage=away,
             complaints=self._complaints,
+            traces=traces,
         )
         self._relay = OutboxRelay(store, self._publisher, clock, rng, away)
         self._timers = Timers(store, self.pipeline, clock, rng, away)
@@ -149,6 +165,11 @@ class Engine(Client):
         )
         for action, queue in self._receiver.routes():
             self._routes.learn(action, queue)
+        self._watch = None if watch is None else self._new_watch(watch)
+        self._recount = Recount(store, self._transitions, clock)
+        if watch is not None:
+            self.pipeline.listen_to_doubts(self._transitions.doubt)
+        self.pipeline.listen(traces.notice)  # before its commands are published
         self.pipeline.listen(self._publish)
         self.pipeline.listen(self._timers.notice)
 
@@ -166,6 +187,9 @@ class Engine(Client):
         # Only now: what was just sent again is claimed, and not the relay's.
         self.supervisor.loop("relay", self._relay.run)
         self.supervisor.loop("timers", self._timers.run)
+        if self._watch is not None:
+            self.supervisor.loop("watch", self._watch.run)
+            self.supervisor.loop("recount", self._recount.run)
 
     async def drain(self, seconds: float) -> None:
         """Take nothing new, finish what has begun, publish what was decided."""
@@ -184,6 +208,25 @@ class Engine(Client):
             "broker": self.broker.problems(),
             "remarks": [*self._routes.problems(), *self._complaints.problems()],
         }
+
+    def looks(self) -> QueueLooks:
+        """Return a fresh look at the queues of commands."""
+        return QueueLooks(self.broker, self._routes, self._topology)
+
+    def _new_watch(self, after: StaleAfter) -> Watch:
+        names = self._topology
+        served = {queue for _, queue in self._receiver.routes()}
+        return Watch(
+            self.store,
+            self.broker,
+            self.clock,
+            self.outage,
+            after=after,
+            queues=(names.replies, names.undelivered, *sorted(served)),
+            dead=names.dead,
+            looks=self.looks,
+            problems=self.problems,
+        )
 
     async def resend_open(self) -> int:
         """Send every open command again, with its fence: the broker lost its data.

@@ -16,6 +16,7 @@ from saga_orchestrator.core.events import Answered, StepFailed, StepSucceeded
 from saga_orchestrator.core.fence import Fence, is_genuine
 from saga_orchestrator.core.payload import encode
 from saga_orchestrator.core.saga import Saga
+from saga_orchestrator.core.waiting import UNDELIVERABLE
 from saga_orchestrator.errors import (
     ForgedReplyError,
     MalformedMessageError,
@@ -227,7 +228,7 @@ class Intake:
         return StepFailed(
             command.fence,
             refused=False,
-            error_type="Undeliverable",
+            error_type=UNDELIVERABLE,
             error=f"{key} was dead-lettered: {why}",
             retryable=False,
         )

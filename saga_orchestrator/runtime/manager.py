@@ -11,6 +11,7 @@ import structlog
 
 from saga_orchestrator.core.definition import SagaDefinition, Step
 from saga_orchestrator.core.saga import Saga
+from saga_orchestrator.core.waiting import StaleAfter
 from saga_orchestrator.participant.handlers import Handlers
 from saga_orchestrator.ports.broker import Broker
 from saga_orchestrator.ports.clock import Clock
@@ -23,10 +24,17 @@ from saga_orchestrator.runtime.assembly import (
 )
 from saga_orchestrator.runtime.completion import Completer
 from saga_orchestrator.runtime.ids import NewId, ulids
+from saga_orchestrator.runtime.monitor import (
+    Diagnosis,
+    StaleSaga,
+    diagnose,
+    find_stale,
+)
 from saga_orchestrator.runtime.opening import Opening
 from saga_orchestrator.runtime.operator import checked_id
 from saga_orchestrator.runtime.registry import Registry
 from saga_orchestrator.runtime.starting import Catalogue, saga_started
+from saga_orchestrator.telemetry import tracing
 from saga_orchestrator.wire.topology import Topology
 
 DRAIN_SECONDS = 25.0
@@ -58,6 +66,7 @@ class Manager(Completer):
         migrate: bool | None = None,
         clock: Clock | None = None,
         rng: random.Random | None = None,
+        watch: StaleAfter | None = None,
     ) -> Opening[Manager]:
         """Open a manager: ``async with Manager.open(...) as m``, or ``await`` it.
 
@@ -81,6 +90,8 @@ class Manager(Completer):
             clock: where the time comes from; None: the machine, and for a
                 store on a server that server.
             rng: for ids, and to spread retries; None: the system's.
+            watch: with an engine: refresh the gauges of the store every 15 s, and
+                log which sagas turn stale; after how long they are. None: do not.
 
         Raises:
             ConfigurationError: an unknown URL scheme, or parts that do not fit.
@@ -99,6 +110,7 @@ class Manager(Completer):
             migrate=migrate,
             clock=clock,
             rng=rng or random.SystemRandom(),
+            watch=watch,
         )
         catalogue = Catalogue(parts.registry, definitions)
 
@@ -170,14 +182,16 @@ class Manager(Completer):
                 to call again, without one the saga may exist.
         """
         plan = self._catalogue.plan_of(definition, steps)
-        started = saga_started(
-            self._new_id(),
-            plan,
-            {} if context is None else context,
-            key,
-            ad_hoc=steps is not None,
-        )
-        return await self._submit(started)
+        with tracing.starting(plan.definition.name) as traceparent:
+            started = saga_started(
+                self._new_id(),
+                plan,
+                {} if context is None else context,
+                key,
+                ad_hoc=steps is not None,
+                traceparent=traceparent,
+            )
+            return await self._submit(started)
 
     async def get(self, saga_id: str) -> Saga:
         """Return a saga with its context and outputs.
@@ -198,6 +212,28 @@ class Manager(Completer):
     async def list_active(self) -> list[Saga]:
         """Return every saga that has not ended; ``failed`` ones are among them."""
         return await self._store.list_active()
+
+    async def stale(self, after: StaleAfter | None = None) -> list[StaleSaga]:
+        """Return sagas that wait for too long, with the reason; the oldest first.
+
+        A manager with an engine asks the broker too: whether anybody reads the queue
+        of a command, and how many stand in it.
+
+        Args:
+            after: for how long is too long; None: 10 minutes.
+        """
+        return await find_stale(
+            self._store, after or StaleAfter(), self._engine.looks()
+        )
+
+    async def why(self, saga_id: str) -> Diagnosis:
+        """Return why a saga waits, and what to do about it.
+
+        Raises:
+            SagaNotFoundError: no such saga.
+        """
+        record = await self.record(saga_id)
+        return await diagnose(record, await self._store.now(), self._engine.looks())
 
     async def wait(self, saga_id: str, timeout: float | None = None) -> Saga:
         """Return the saga once it is completed, compensated or failed.

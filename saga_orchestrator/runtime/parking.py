@@ -20,6 +20,8 @@ from saga_orchestrator.ports.broker import Broker, Delivery, OutgoingMessage, Re
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.runtime.backoff import Backoff
 from saga_orchestrator.runtime.complaints import Complaints, unconfirmed
+from saga_orchestrator.telemetry import metrics
+from saga_orchestrator.telemetry.labels import QUEUES
 
 REASON_HEADER = "saga-reason"
 QUEUE_HEADER = "saga-queue"
@@ -76,6 +78,7 @@ class Parking:
             await self._clock.sleep(backoff.next())
         self._complaints.clear(self._queue)
         self.parked += 1
+        metrics.PARKED.labels(*QUEUES.label(source)).inc()
         _log.error("message set aside", queue=source, reason=reason)
         await delivery.ack()
 

@@ -28,6 +28,7 @@ from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import LEASE, Store
 from saga_orchestrator.runtime.backoff import Backoff
 from saga_orchestrator.runtime.outage import Outage
+from saga_orchestrator.telemetry import metrics
 
 EVENTS_MAX = 256
 SETTLED_MAX = 4096
@@ -79,6 +80,7 @@ class CommitPipeline:
         self._idle = asyncio.Event()
         self._idle.set()
         self._listeners: list[Callable[[Sequence[Decision]], None]] = []
+        self._doubters: list[Callable[[Sequence[Event]], None]] = []
         self._backoff = Backoff(rng)
         self._in_hand: list[_Waiting] = []
         self._is_closed = False
@@ -86,6 +88,10 @@ class CommitPipeline:
     def listen(self, listener: Callable[[Sequence[Decision]], None]) -> None:
         """Call ``listener`` with the decisions of each commit; it must not block."""
         self._listeners.append(listener)
+
+    def listen_to_doubts(self, listener: Callable[[Sequence[Event]], None]) -> None:
+        """Call ``listener`` with events whose commit failed, or lost its answer."""
+        self._doubters.append(listener)
 
     async def submit(self, event: Event, *, patience: float | None = None) -> Decision:
         """Return the event's decision once it is committed.
@@ -219,14 +225,26 @@ class CommitPipeline:
         if not batch:
             await self._store.settle(settled)
             return []
-        return await self._store.transact(
-            [waiting.event for waiting in batch], settled=settled, lease=self._lease
-        )
+        events = [waiting.event for waiting in batch]
+        begun = self._clock.monotonic()
+        try:
+            decisions = await self._store.transact(
+                events, settled=settled, lease=self._lease
+            )
+        except Exception:
+            metrics.COMMITS_FAILED.inc()
+            raise
+        finally:
+            metrics.STORE_DURATION.observe(self._clock.monotonic() - begun)
+        metrics.BATCH_EVENTS.observe(len(events))
+        return decisions
 
     async def _put_back(
         self, batch: list[_Waiting], settled: list[Fence], error: StoreError
     ) -> None:
         """The store is away: keep everything in order, and wait a little."""
+        for doubter in self._doubters:
+            doubter([waiting.event for waiting in batch])
         self._outage.begins("pipeline", error)
         self._queue.extendleft(reversed(batch))
         self._settled.extendleft(reversed(settled))

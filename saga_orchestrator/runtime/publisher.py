@@ -22,6 +22,7 @@ from saga_orchestrator.core.dispatch import command_for, unsendable
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.references import MissingPathError
 from saga_orchestrator.core.saga import Saga, SagaData
+from saga_orchestrator.core.waiting import NO_SERVICE, QUEUED
 from saga_orchestrator.errors import NewerDataError, StoreError
 from saga_orchestrator.ports.broker import Broker, OutgoingMessage, Receipt
 from saga_orchestrator.ports.clock import Clock
@@ -30,6 +31,9 @@ from saga_orchestrator.runtime.complaints import Complaints, unconfirmed
 from saga_orchestrator.runtime.outage import Outage
 from saga_orchestrator.runtime.pipeline import CommitPipeline
 from saga_orchestrator.runtime.routes import Routes
+from saga_orchestrator.runtime.traces import Traces
+from saga_orchestrator.telemetry import metrics
+from saga_orchestrator.telemetry.labels import ACTIONS
 from saga_orchestrator.wire.envelope import COMMANDS, excess
 from saga_orchestrator.wire.frame import Frame, pack
 
@@ -39,8 +43,9 @@ GATHERED_MAX = 20_000
 """Dispatches kept in memory; more wait in the outbox for the relay."""
 PAUSE_FIRST = dt.timedelta(seconds=1)
 PAUSE_LAST = dt.timedelta(seconds=60)
-QUEUED = "waits in its queue, and is not sent again"
-"""The reason, in the outbox, for a resend that a backlog holds back."""
+
+FENCES_TOLD = 5
+"""Commands that a log line names; more are counted."""
 
 _log = structlog.get_logger("saga.publisher")
 
@@ -73,7 +78,9 @@ class Publisher:
         *,
         outage: Outage,
         complaints: Complaints,
+        traces: Traces,
     ) -> None:
+        self._traces = traces
         self._store = store
         self._broker = broker
         self._pipeline = pipeline
@@ -170,18 +177,19 @@ class Publisher:
                 self._in_hand.pop(offer.fence, None)
 
     async def _attempt(self, offers: dict[Fence, Offer]) -> None:
-        commands = await self._commands(list(offers.values()))
+        commands = await self._traces.mark(await self._commands(list(offers.values())))
         frames = [frame for frame in pack(commands) if self._fits(frame)]
         messages = [
             OutgoingMessage(frame.routing_key, frame.body, COMMANDS) for frame in frames
         ]
-        receipts = await self._broker.publish(messages) if messages else []
+        receipts = await self._send(frames, messages) if messages else []
         confirmed: list[Fence] = []
         returned: list[Frame] = []
         for frame, receipt in zip(frames, receipts, strict=True):
             if receipt is Receipt.UNKNOWN:
                 key = frame.routing_key
                 self._complaints.note(key, unconfirmed(f"{key}: commands"))
+                metrics.UNCONFIRMED.inc()
                 continue
             self._complaints.clear(frame.routing_key)
             if receipt is Receipt.CONFIRMED:
@@ -194,8 +202,19 @@ class Publisher:
             self._pipeline.settle(confirmed)
         for frame in returned:
             action = frame.routing_key.partition(".")[2]
+            metrics.UNROUTABLE.labels(*ACTIONS.label(action)).inc(len(frame.fences))
             unrouted = [offers[fence] for fence in frame.fences]
-            await self._put_off(unrouted, f"no service handles {action}")
+            await self._put_off(unrouted, f"{NO_SERVICE}{action}")
+
+    async def _send(
+        self, frames: list[Frame], messages: list[OutgoingMessage]
+    ) -> list[Receipt]:
+        begun = self._clock.monotonic()
+        receipts = await self._broker.publish(messages)
+        metrics.PUBLISH_DURATION.observe(self._clock.monotonic() - begun)
+        for frame in frames:
+            metrics.FRAME_COMMANDS.observe(len(frame.fences))
+        return receipts
 
     async def _commands(self, offers: list[Offer]) -> list[Command]:
         """Build what is still awaited; settle what is not.
@@ -265,4 +284,5 @@ class Publisher:
         except StoreError as error:
             _log.warning("reason not noted", reason=reason, error=str(error))
         else:
-            _log.warning("put off", reason=reason, count=len(offers))
+            fences = [offer.fence.text for offer in offers[:FENCES_TOLD]]
+            _log.warning("put off", reason=reason, count=len(offers), commands=fences)

@@ -15,6 +15,8 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
+import structlog
+
 from saga_orchestrator.core.commands import Answer, Command, Reply, routing_key
 from saga_orchestrator.core.states import Direction
 from saga_orchestrator.errors import MessageError, StoreError
@@ -38,6 +40,8 @@ from saga_orchestrator.runtime.quarantine import Quarantine
 from saga_orchestrator.runtime.registry import Registry
 from saga_orchestrator.runtime.sinks import Sink
 from saga_orchestrator.runtime.supervisor import Supervisor
+from saga_orchestrator.telemetry import metrics, tracing
+from saga_orchestrator.telemetry.labels import ACTIONS
 from saga_orchestrator.wire.envelope import COMMANDS, read_commands
 from saga_orchestrator.wire.frame import split
 from saga_orchestrator.wire.topology import Topology
@@ -213,6 +217,15 @@ class Receiver:
 
     async def _run(self, command: Command, queue: str, service: Handlers) -> bool:
         """Run one command until its answer is safe; False: it has none, draining."""
+        with structlog.contextvars.bound_contextvars(
+            saga_id=command.owner,
+            step=command.fence.step,
+            direction=str(command.fence.direction),
+            attempt=command.attempt,
+        ):
+            return await self._serve(command, queue, service)
+
+    async def _serve(self, command: Command, queue: str, service: Handlers) -> bool:
         handler = service.get(command.fence.direction, command.action)
         answers = _Answers(self._sink, queue)
         if handler is None:
@@ -220,9 +233,10 @@ class Receiver:
             await answers.send(_later(command, missing, PUT_OFF))
             return True
         if handler.long:
-            return await self._begin_long(command, handler, answers)
+            return await self._begin_long(command, handler, queue, answers)
         reply = await self._perform(
             command,
+            queue,
             lambda: execute(command, handler, clock=self._clock, threads=self._threads),
         )
         if reply is None:
@@ -231,7 +245,7 @@ class Receiver:
         return True
 
     async def _begin_long(
-        self, command: Command, handler: Handler, answers: _Answers
+        self, command: Command, handler: Handler, queue: str, answers: _Answers
     ) -> bool:
         """Begin a long handler; return when its *accepted* is safe."""
 
@@ -245,6 +259,7 @@ class Receiver:
         async def work() -> None:
             reply = await self._perform(
                 command,
+                queue,
                 lambda: execute_long(
                     command,
                     handler,
@@ -264,7 +279,7 @@ class Receiver:
         return answers.are_sent
 
     async def _perform(
-        self, command: Command, run: Callable[[], Awaitable[Reply]]
+        self, command: Command, queue: str, run: Callable[[], Awaitable[Reply]]
     ) -> Reply | None:
         """Run a handler when it is its turn; None: a drain left it without answer."""
         async with self._slots[command.fence.direction]:
@@ -272,11 +287,17 @@ class Receiver:
                 return None
             if self._store_time.is_late(command):
                 return self._store_time.put_off(command)
+            begun = self._clock.monotonic()
             try:
                 async with self._in_hand.interruptible():
-                    return await run()
+                    with tracing.running(command, queue) as traced:
+                        reply = traced.ended(await run())
             except Interrupted:
                 return None
+            metrics.HANDLER_DURATION.labels(
+                *ACTIONS.label(command.action), str(reply.answer)
+            ).observe(self._clock.monotonic() - begun)
+            return reply
 
 
 class _Answers:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import random
 
+from saga_orchestrator.core.waiting import QUEUED
 from saga_orchestrator.errors import StoreError
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import LEASE, Store
 from saga_orchestrator.runtime.backoff import Backoff
 from saga_orchestrator.runtime.outage import Outage
-from saga_orchestrator.runtime.publisher import QUEUED, ROWS_MAX, Offer, Publisher
+from saga_orchestrator.runtime.publisher import ROWS_MAX, Offer, Publisher
 
 POLL_SECONDS = 0.1
 

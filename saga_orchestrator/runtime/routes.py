@@ -38,6 +38,10 @@ class Routes:
         """Note the queue that commands of this routing key come from."""
         self._queue_of.note(routing_key, queue)
 
+    def queue_of(self, routing_key: str) -> str | None:
+        """Return the queue that a routing key is served from, where it is known."""
+        return self._queue_of.get(routing_key)
+
     def answered(self, fence: Fence, queue: str) -> None:
         """Note the queue that a dispatch was answered from."""
         before = self._answered.note(fence, queue)

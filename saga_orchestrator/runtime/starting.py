@@ -106,6 +106,7 @@ def saga_started(
     key: object,
     *,
     ad_hoc: bool,
+    traceparent: str = "",
 ) -> SagaStarted:
     """Return the event of a start, its body checked.
 
@@ -117,6 +118,7 @@ def saga_started(
         ad_hoc: its steps are part of the body that a key stands for. Those of a
             named definition are not: a caller that repeats its start after a
             deployment must find its saga.
+        traceparent: the trace that it belongs to; empty: none.
 
     Raises:
         PayloadError: names the field and the fix.
@@ -130,6 +132,7 @@ def saga_started(
         context=checked,
         key=_checked_key(key),
         fingerprint=hashlib.sha256(text.encode()).hexdigest(),
+        traceparent=traceparent,
     )
 
 

@@ -13,7 +13,8 @@ A command::
 
 ``input`` is absent where it is the context itself; ``undoes`` is there only where
 a residual is undone, and is the id of the saga that the effect belongs to;
-``is_known`` only, as true, where a compensation's action is known to have happened.
+``is_known`` only, as true, where a compensation's action is known to have happened;
+``traceparent`` only where the saga is traced (W3C Trace Context).
 A reply repeats the first six fields but the names, and says its answer::
 
     {"v": 1, "replies": [{"saga_id": …, "step": …, "direction": …,
@@ -29,7 +30,14 @@ import datetime as dt
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 
 from saga_orchestrator.core.commands import Answer, Command, Reply
 from saga_orchestrator.core.fence import Fence
@@ -55,12 +63,21 @@ MESSAGE_VALUES_MAX = 3 * VALUES_MAX
 COMMANDS = "saga.commands"
 REPLIES = "saga.replies"
 ERROR_CHARS_MAX = 2000
+TRACEPARENT_MAX = 55
 ENVELOPE_LEVELS = 5
 """How deep a payload stands in a message, at most: in ``outputs`` of a command."""
 _MILLIS_MAX = 10**12
 
 _Generation = Annotated[int, Field(ge=1, le=2**32 - 1)]
 _Text = Annotated[str, Field(max_length=300)]
+
+
+def _text_or_nothing(value: object) -> str:
+    """Let no odd ``traceparent`` spoil a message: it only helps to look at things."""
+    return value if isinstance(value, str) and len(value) <= TRACEPARENT_MAX else ""
+
+
+_Traceparent = Annotated[str, BeforeValidator(_text_or_nothing)]
 
 
 class _FenceFields(BaseModel):
@@ -114,6 +131,8 @@ class CommandFields(_FenceFields):
     """Where a residual is undone: the saga that the effect belongs to."""
     is_known: bool = False
     """True for an undo whose action is known to have happened."""
+    traceparent: _Traceparent = ""
+    """The W3C trace that the saga belongs to; empty where nobody traces."""
 
 
 class ReplyFields(_FenceFields):
@@ -138,6 +157,8 @@ class ReplyFields(_FenceFields):
     """False: the barrier knows that this run changed nothing."""
     answered_by: _Text = ""
     """The queue that the command came from."""
+    traceparent: _Traceparent = ""
+    """Of the span in which the command was handled; empty where nobody traces."""
 
 
 class CommandMessage(BaseModel):
@@ -179,6 +200,8 @@ def command_text(command: Command) -> str:
         document["undoes"] = command.undoes
     if command.is_known:
         document["is_known"] = True
+    if command.traceparent:
+        document["traceparent"] = command.traceparent
     return _text(document)
 
 
@@ -197,6 +220,8 @@ def reply_text(reply: Reply) -> str:
         "effect": reply.effect,
         "answered_by": reply.answered_by,
     }
+    if reply.traceparent:
+        document["traceparent"] = reply.traceparent
     return _text(document)
 
 
@@ -283,6 +308,7 @@ def _command(fields: CommandFields, has_input: bool) -> Command:
         as_of=fields.as_of,
         undoes=None if fields.undoes is None else SagaId(fields.undoes),
         is_known=fields.is_known,
+        traceparent=fields.traceparent,
     )
 
 
@@ -300,6 +326,7 @@ def _reply(fields: ReplyFields) -> Reply:
         heartbeat=fields.heartbeat,
         effect=fields.effect,
         answered_by=fields.answered_by,
+        traceparent=fields.traceparent,
     )
 
 

@@ -164,3 +164,14 @@ def output_places(saga: Saga, names: Iterable[str]) -> dict[str, tuple[SagaId, i
         for name in names
         if steps[number[name]].outcome is Outcome.SUCCEEDED
     }
+
+
+def traceparents_of(entries: Entries) -> dict[SagaId, str]:
+    """Return the traces of sagas, from the entries of their starts."""
+    found = {}
+    for (saga_id, _), data in entries.items():
+        if data is not None:
+            start = from_json_object(data, f"saga {saga_id}: its first history entry")
+            if "traceparent" in start:
+                found[saga_id] = str(start["traceparent"])
+    return found

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 
 from saga_orchestrator.core.plan import Plan
 from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.saga import Saga
 from saga_orchestrator.errors import StoreDataError
-from saga_orchestrator.ports.store import Page, Unreadable
+from saga_orchestrator.ports.overview import Waiting
+from saga_orchestrator.ports.store import OutboxRow, Page, Unreadable
 from saga_stores._residual_rows import residual_from
 from saga_stores._rows import PLAN_DIGEST, Row, RowCodec
 
@@ -64,3 +66,22 @@ def residual_page(rows: Iterable[Row], codec: RowCodec) -> Page[Residual]:
         except StoreDataError as error:
             page.unreadable.append(Unreadable(row[0], str(error), row[1]))
     return page
+
+
+def waiting_page(
+    page: Page[Saga], outbox: Iterable[Row], codec: RowCodec
+) -> Page[Waiting]:
+    """Return a page of sagas with their commands, rows of ``OUTBOX_COLUMNS``."""
+    commands: defaultdict[str, list[OutboxRow]] = defaultdict(list)
+    problems = {}
+    for row in outbox:
+        try:
+            commands[row[0]].append(codec.outgoing(row))
+        except StoreDataError as error:
+            problems[row[0]] = Unreadable(row[0], str(error))
+    items = [
+        Waiting(saga, tuple(commands[saga.id]))
+        for saga in page.items
+        if saga.id not in problems
+    ]
+    return Page(items, [*page.unreadable, *problems.values()])

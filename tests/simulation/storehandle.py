@@ -23,6 +23,7 @@ from saga_orchestrator.errors import (
     StoreUnavailableError,
 )
 from saga_orchestrator.ports.clock import Clock
+from saga_orchestrator.ports.overview import Overview, Waiting
 from saga_orchestrator.ports.store import (
     LEASE,
     Migration,
@@ -195,6 +196,29 @@ class StoreHandle(Store):
     async def counts(self) -> dict[SagaState, int]:
         """Return how many sagas are in each state."""
         found: dict[SagaState, int] = await self._read("counts")
+        return found
+
+    async def overview(self) -> Overview:
+        """Return how things stand."""
+        found: Overview = await self._read("overview")
+        return found
+
+    async def waiting(
+        self,
+        limit: int,
+        *,
+        after: SagaId | None = None,
+        before: SagaId | None = None,
+    ) -> Page[Waiting]:
+        """Return sagas that have not ended."""
+        found: Page[Waiting] = await self._read(
+            "waiting", limit, after=after, before=before
+        )
+        return found
+
+    async def traceparents(self, saga_ids: Collection[SagaId]) -> dict[SagaId, str]:
+        """Return the traces that sagas belong to."""
+        found: dict[SagaId, str] = await self._read("traceparents", saga_ids)
         return found
 
     async def delete(self, saga_id: SagaId) -> None:

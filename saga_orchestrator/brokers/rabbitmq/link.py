@@ -26,6 +26,7 @@ from saga_orchestrator.errors import (
     BrokerUnavailableError,
     ConfigurationError,
 )
+from saga_orchestrator.telemetry.metrics import RECONNECTS
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable
@@ -114,6 +115,7 @@ class Link:
                 await self._clock.sleep(self._timing.reconnect)
                 with contextlib.suppress(BrokerUnavailableError):
                     await self._connect()
+                    RECONNECTS.labels(self._name).inc()
             else:
                 await self._look()
                 await in_time(self._lost.wait(), self._timing.check)

@@ -19,6 +19,7 @@ from saga_orchestrator.core.saga import Saga, SagaData
 from saga_orchestrator.core.states import SagaState
 from saga_orchestrator.errors import ConfigurationError, SagaNotFoundError
 from saga_orchestrator.ports.clock import Clock, SystemClock
+from saga_orchestrator.ports.overview import Overview, Waiting
 from saga_orchestrator.ports.store import (
     LEASE,
     Migration,
@@ -28,6 +29,7 @@ from saga_orchestrator.ports.store import (
     SagaRecord,
     Store,
 )
+from saga_stores._data import traceparents_of
 from saga_stores._deletion import require_deletable
 from saga_stores._json import storable
 from saga_stores._pages import residual_page
@@ -41,6 +43,7 @@ from saga_stores.memory.loading import (
     load_whole,
     record_of,
 )
+from saga_stores.memory.monitoring import overview, waiting
 from saga_stores.memory.tables import CODEC, Tables
 
 _SHARED: dict[str, Tables] = {}
@@ -211,6 +214,29 @@ class MemorySagaStore(Store):
         """Return how many sagas are in each state."""
         await self._turn()
         return dict(Counter(saga.state for saga in self._tables.sagas.values()))
+
+    async def overview(self) -> Overview:
+        """Return how things stand."""
+        await self._turn()
+        return overview(self._tables, self._clock.now())
+
+    async def waiting(
+        self,
+        limit: int,
+        *,
+        after: SagaId | None = None,
+        before: SagaId | None = None,
+    ) -> Page[Waiting]:
+        """Return sagas that have not ended, the oldest first."""
+        await self._turn()
+        return waiting(self._tables, limit, after or "", before or "~")
+
+    async def traceparents(self, saga_ids: Collection[SagaId]) -> dict[SagaId, str]:
+        """Return the traces that sagas belong to."""
+        await self._turn()
+        known = [saga_id for saga_id in saga_ids if saga_id in self._tables.sagas]
+        places = [(saga_id, 1) for saga_id in known]
+        return traceparents_of(self._tables.entries(places))
 
     async def delete(self, saga_id: SagaId) -> None:
         """Delete an ended saga with all that belongs to it."""

@@ -49,6 +49,7 @@ class Tables:
         history: per saga its rows, entry ``seq`` at ``seq - 1``.
         ignored: per saga the last rows.
         residuals: per saga its rows, by number.
+        recorded: when each command of the outbox was.
         outbox: commands not confirmed, in the order they were recorded.
         api_keys: who may call the HTTP API, by name.
     """
@@ -65,6 +66,7 @@ class Tables:
         self.residuals: defaultdict[SagaId, dict[int, tuple[Any, ...]]] = defaultdict(
             dict
         )
+        self.recorded: dict[OutboxKey, dt.datetime] = {}
         self.outbox: dict[OutboxKey, OutboxRow] = {}
         self.api_keys: dict[str, ApiKey] = {}
 
@@ -86,15 +88,18 @@ class Tables:
         for *settlement, saga_id, number in writes.settlements:
             found = self.residuals[saga_id][number][: len(NEW_RESIDUAL_COLUMNS)]
             self.residuals[saga_id][number] = (*found, *settlement)
-        for *fence, claimed_until, _ in writes.outbox:
+        for *fence, claimed_until, recorded_at in writes.outbox:
             new = CODEC.outgoing((*fence, claimed_until, 0, ""))
-            there = self.outbox.setdefault(outbox_key(new.fence), new)
+            key = outbox_key(new.fence)
+            there = self.outbox.setdefault(key, new)
+            self.recorded.setdefault(key, recorded_at)
             self._claim(there, claimed_until)
 
     def settle(self, fences: Iterable[Fence]) -> None:
         """Forget commands."""
         for fence in fences:
             self.outbox.pop(outbox_key(fence), None)
+            self.recorded.pop(outbox_key(fence), None)
 
     def defer(self, fence: Fence, error: str, until: dt.datetime) -> None:
         """Note why a command could not be routed."""

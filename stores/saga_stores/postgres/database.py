@@ -25,6 +25,7 @@ from saga_orchestrator.errors import (
     StoreError,
     StoreUnavailableError,
 )
+from saga_orchestrator.ports.overview import PoolUse
 from saga_stores._sql import load_queries
 from saga_stores.postgres.address import Address
 from saga_stores.postgres.errors import store_errors
@@ -96,6 +97,12 @@ class Database:
             await database.close()
             raise
         return database
+
+    @property
+    def use(self) -> PoolUse:
+        """How many connections are busy, idle, and allowed."""
+        idle = self._pool.get_idle_size()
+        return PoolUse(self._pool.get_size() - idle, idle, self._pool.get_max_size())
 
     @contextlib.asynccontextmanager
     async def connection(self) -> AsyncIterator[asyncpg.Connection]:

@@ -311,6 +311,68 @@ LIMIT $5
 -- name: counts
 SELECT state, count(*) FROM sagas GROUP BY state
 
+-- name: active_counts
+-- Of so many of the oldest. An instant that somebody damaged counts as now, or as
+-- long ago: the driver cannot express it.
+SELECT name, state, count(*),
+    greatest(least(min(created_at), clock_timestamp()), timestamptz 'epoch')
+FROM (
+    SELECT name, state, created_at
+    FROM sagas
+    WHERE state IN ('started', 'compensating', 'failed')
+    ORDER BY id
+    LIMIT $1
+) AS active
+GROUP BY name, state
+ORDER BY name, state
+
+-- name: sizes
+-- $1 at most, $2 now
+SELECT
+    (SELECT coalesce($2::timestamptz, clock_timestamp())) AS now,
+    outbox.pending,
+    outbox.oldest_at,
+    (
+        SELECT count(*)
+        FROM (
+            SELECT FROM saga_residuals WHERE settled_at IS NULL LIMIT $1
+        ) AS residuals
+    ) AS residuals,
+    (
+        SELECT greatest(
+            least(at, clock_timestamp() + interval '100 years'), timestamptz 'epoch'
+        )
+        FROM (
+            SELECT min(wake_at) AS at FROM sagas WHERE wake_at IS NOT NULL
+        ) AS first
+        WHERE at IS NOT NULL
+    ) AS next_due
+FROM (
+    SELECT count(*) AS pending, CASE WHEN count(*) > 0 THEN
+        greatest(least(min(created_at), clock_timestamp()), timestamptz 'epoch')
+    END AS oldest_at
+    FROM (
+        SELECT created_at FROM saga_outbox ORDER BY claimed_until LIMIT $1
+    ) AS rows
+) AS outbox
+
+-- name: waiting
+-- $1 after, $2 before, $3 limit
+SELECT id, name, key, fingerprint, plan_digest, created_at, undoes,
+    state, direction, halting, version, revision, ignored, residuals,
+    steps, timers, updated_at, ended_at, deadline_at, wake_at, reason
+FROM sagas
+WHERE id > $1 AND id < $2
+    AND state IN ('started', 'compensating', 'failed')
+ORDER BY id
+LIMIT $3
+
+-- name: outboxes
+SELECT saga_id, step, direction, generation, claimed_until, attempts, error
+FROM saga_outbox
+WHERE saga_id = ANY ($1::text[])
+ORDER BY created_at, step, generation
+
 -- name: delete
 -- Its plan stays: others may have the same.
 WITH data AS (

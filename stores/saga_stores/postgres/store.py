@@ -23,6 +23,7 @@ from saga_orchestrator.core.saga import Saga, SagaData
 from saga_orchestrator.core.states import ACTIVE, SagaState
 from saga_orchestrator.errors import SagaNotFoundError
 from saga_orchestrator.ports.clock import Clock
+from saga_orchestrator.ports.overview import Overview, PoolUse, Waiting
 from saga_orchestrator.ports.store import (
     LEASE,
     Migration,
@@ -32,6 +33,7 @@ from saga_orchestrator.ports.store import (
     SagaRecord,
     Store,
 )
+from saga_stores._data import traceparents_of
 from saga_stores._deletion import require_deletable
 from saga_stores._pages import residual_page
 from saga_stores._plans import PlanCache
@@ -40,8 +42,10 @@ from saga_stores.postgres import schema
 from saga_stores.postgres.address import Address
 from saga_stores.postgres.database import SQL, Database
 from saga_stores.postgres.keys import PostgresApiKeys
+from saga_stores.postgres.monitoring import read_overview, read_waiting
 from saga_stores.postgres.reading import (
     CODEC,
+    read_data,
     read_dispatches,
     read_page,
     read_record,
@@ -222,6 +226,34 @@ class PostgresSagaStore(Store):
         """Return how many sagas are in each state."""
         rows = await self._database.fetch("counts")
         return {SagaState(state): count for state, count in rows}
+
+    async def overview(self) -> Overview:
+        """Return how things stand."""
+        async with self._reading() as connection:
+            return await read_overview(connection, self._given_time())
+
+    async def waiting(
+        self,
+        limit: int,
+        *,
+        after: SagaId | None = None,
+        before: SagaId | None = None,
+    ) -> Page[Waiting]:
+        """Return sagas that have not ended, the oldest first."""
+        async with self._database.connection() as connection:
+            return await read_waiting(
+                connection, limit, after or "", before or "~", self._plans
+            )
+
+    def pool(self) -> PoolUse | None:
+        """Return how many connections the pool has."""
+        return self._database.use
+
+    async def traceparents(self, saga_ids: Collection[SagaId]) -> dict[SagaId, str]:
+        """Return the traces that sagas belong to."""
+        async with self._database.connection() as connection:
+            places = [(saga_id, 1) for saga_id in saga_ids]
+            return traceparents_of((await read_data(connection, [], places))[1])
 
     async def delete(self, saga_id: SagaId) -> None:
         """Delete an ended saga with all that belongs to it."""

@@ -82,9 +82,16 @@ def page(
         found = [_rows(connection, which, state) for state in which.states or (None,)]
         every = (row for rows in found for row in rows)
         rows = sorted(every, key=_ID, reverse=True)[: which.limit]
-        return saga_page(
-            rows, _known_plans(connection, caches, rows), caches.snapshots.saga
-        )
+        return page_of(connection, caches, rows)
+
+
+def page_of(
+    connection: sqlite3.Connection, caches: Caches, rows: Sequence[Row]
+) -> Page[Saga]:
+    """Return rows as far as they can be read."""
+    return saga_page(
+        rows, _known_plans(connection, caches, rows), caches.snapshots.saga
+    )
 
 
 def load_dispatches(

@@ -88,6 +88,42 @@ SELECT state, count(*)
 FROM sagas
 GROUP BY state;
 
+-- name: active_counts
+-- Of so many of the oldest; instants as they are kept.
+SELECT name, state, count(*), min(created_at)
+FROM (
+  SELECT name, state, created_at
+  FROM sagas
+  WHERE state IN ('started', 'compensating', 'failed')
+  ORDER BY id
+  LIMIT ?
+)
+GROUP BY name, state
+ORDER BY name, state;
+
+-- name: outbox_size
+SELECT count(*), min(created_at)
+FROM (SELECT created_at FROM saga_outbox ORDER BY claimed_until LIMIT ?);
+
+-- name: residuals_size
+SELECT count(*)
+FROM (SELECT 1 FROM saga_residuals WHERE settled_at IS NULL LIMIT ?);
+
+-- name: waiting
+SELECT id, name, key, fingerprint, plan_digest, created_at, undoes,
+  state, direction, halting, version, revision, ignored, residuals, steps, timers,
+  updated_at, ended_at, deadline_at, wake_at, reason
+FROM sagas
+WHERE id > ? AND id < ? AND state IN ('started', 'compensating', 'failed')
+ORDER BY id
+LIMIT ?;
+
+-- name: load_outboxes
+SELECT saga_id, step, direction, generation, claimed_until, attempts, error
+FROM saga_outbox
+WHERE saga_id IN (SELECT value FROM json_each(?))
+ORDER BY created_at, step, generation;
+
 -- name: due
 SELECT id
 FROM sagas

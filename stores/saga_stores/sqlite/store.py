@@ -15,6 +15,7 @@ from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.saga import Saga, SagaData
 from saga_orchestrator.core.states import SagaState
 from saga_orchestrator.ports.clock import Clock, SystemClock
+from saga_orchestrator.ports.overview import Overview, Waiting
 from saga_orchestrator.ports.store import (
     LEASE,
     Migration,
@@ -24,8 +25,9 @@ from saga_orchestrator.ports.store import (
     SagaRecord,
     Store,
 )
+from saga_stores._data import traceparents_of
 from saga_stores._rows import Row
-from saga_stores.sqlite import loading, outbox, schema
+from saga_stores.sqlite import loading, monitoring, outbox, schema
 from saga_stores.sqlite.connection import (
     QUERIES,
     as_list,
@@ -186,6 +188,27 @@ class SqliteSagaStore(Store):
         """Return how many sagas are in each state."""
         rows = await self._rows("count_states")
         return {SagaState(state): count for state, count in rows}
+
+    async def overview(self) -> Overview:
+        """Return how things stand."""
+        return await self._reader.run(monitoring.overview, self._clock.now())
+
+    async def waiting(
+        self,
+        limit: int,
+        *,
+        after: SagaId | None = None,
+        before: SagaId | None = None,
+    ) -> Page[Waiting]:
+        """Return sagas that have not ended, the oldest first."""
+        return await self._reader.run(
+            monitoring.waiting, self._caches, limit, after or "", before or "~"
+        )
+
+    async def traceparents(self, saga_ids: Collection[SagaId]) -> dict[SagaId, str]:
+        """Return the traces that sagas belong to."""
+        places = [(saga_id, 1) for saga_id in saga_ids]
+        return traceparents_of(await self._reader.run(loading.load_entries, places))
 
     async def delete(self, saga_id: SagaId) -> None:
         """Delete an ended saga with all that belongs to it."""

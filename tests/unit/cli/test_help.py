@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 COMMANDS = [
     ["demo"], ["dev"], ["serve"], ["worker"], ["start"], ["get"], ["list"], ["watch"],
-    ["graph"],
+    ["why"], ["stale"], ["graph"],
     ["compensate"], ["retry"], ["resolve"], ["give-up"],
     ["residual", "list"], ["residual", "undo"], ["residual", "dismiss"],
     ["migrate"], ["doctor"], ["config", "show"],

@@ -59,8 +59,10 @@ def _millis(most_days: int):
     )
 
 
+_TRACEPARENT = st.sampled_from(("", f"00-{'a' * 32}-{'b' * 16}-01"))
 _COMMAND = st.builds(
     Command,
+    traceparent=_TRACEPARENT,
     fence=_FENCE,
     token=st.just("0f" * 16),
     saga_name=st.just("order"),
@@ -79,6 +81,7 @@ _COMMAND = st.builds(
 )
 _REPLY = st.builds(
     Reply,
+    traceparent=_TRACEPARENT,
     fence=_FENCE,
     token=st.just("0f" * 16),
     answer=st.sampled_from(Answer),
@@ -289,3 +292,14 @@ def test_an_error_is_cut():
     """Nobody's stack trace makes a reply of a megabyte."""
     long = dataclasses.replace(reply(), error="x" * 100_000)
     assert len(read_replies(pack_replies([long]))[0].error) == 2000
+
+
+@pytest.mark.parametrize("odd", [None, 7, ["00"], {"a": 1}, "x" * 56])
+def test_an_odd_traceparent_spoils_no_message(odd):
+    """It only helps to look at things: what is no text, or too long, is dropped."""
+    body = json.loads(pack([command()])[0].body)
+    body["commands"][0]["traceparent"] = odd
+    assert read_commands(json.dumps(body).encode()) == [command()]
+    answers = json.loads(pack_replies([reply()]))
+    answers["replies"][0]["traceparent"] = odd
+    assert read_replies(json.dumps(answers).encode()) == [reply()]

@@ -1,0 +1,57 @@
+"""Why sagas wait, as JSON documents: what ``stale --json`` and ``why --json`` print."""
+
+from __future__ import annotations
+
+import datetime as dt
+
+from saga_orchestrator.cli.documents import Document, saga_document
+from saga_orchestrator.core.waiting import Wait
+from saga_orchestrator.runtime.monitor import Diagnosis, StaleSaga
+
+
+def wait_document(wait: Wait) -> Document:
+    """Return one thing that a saga waits for."""
+    return {
+        "reason": wait.reason,
+        "since": _iso(wait.since),
+        "detail": wait.detail,
+        "step": wait.step,
+        "direction": wait.direction,
+        "action": wait.action,
+        "attempt": wait.attempt,
+        "until": _iso(wait.until),
+    }
+
+
+def stale_document(stale: StaleSaga) -> Document:
+    """Return a saga that waits for too long."""
+    return {
+        "id": stale.id,
+        "name": stale.name,
+        "key": stale.key,
+        "state": stale.state,
+        "age_seconds": stale.age.total_seconds(),
+        **wait_document(stale.wait),
+        "fix": stale.remedy,
+    }
+
+
+def diagnosis_document(diagnosis: Diagnosis) -> Document:
+    """Return why a saga waits."""
+    return {
+        "saga": saga_document(diagnosis.saga),
+        "now": _iso(diagnosis.now),
+        "causes": [
+            {
+                **wait_document(cause.wait),
+                "last_error": cause.last_error,
+                "fix": cause.remedy,
+            }
+            for cause in diagnosis.causes
+        ],
+        "notes": list(diagnosis.notes),
+    }
+
+
+def _iso(value: dt.datetime | None) -> str | None:
+    return None if value is None else value.isoformat()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import re
 import shlex
 import shutil
 import subprocess
@@ -71,9 +72,17 @@ def test_pod(name: str) -> None:
     (container,) = pod["containers"]
     accept(container["args"])
     assert unknown(variable["name"] for variable in container["env"]) == set()
-    for variable in container["env"]:
-        is_secret = variable["name"] in {"SAGA_STORE", "SAGA_BROKER"}
-        assert is_secret == ("secretKeyRef" in variable.get("valueFrom", {}))
+    (secrets,) = [volume for volume in pod["volumes"] if "secret" in volume]
+    (place,) = [
+        mount["mountPath"]
+        for mount in container["volumeMounts"]
+        if mount["name"] == secrets["name"]
+    ]
+    urls = {one["name"]: one["value"] for one in container["env"]}
+    for setting in ("store", "broker"):
+        assert f"SAGA_{setting.upper()}" not in urls
+        file = urls.get(f"SAGA_{setting.upper()}_FILE", f"{place}/{setting}")
+        assert file == f"{place}/{setting}"
     assert pod["securityContext"]["runAsNonRoot"] is True
     assert pod["automountServiceAccountToken"] is False
     assert container["securityContext"] == {
@@ -95,8 +104,13 @@ def test_a_pod_has_time_to_drain() -> None:
             assert pod["terminationGracePeriodSeconds"] > drain + 5
 
 
-def test_budgets() -> None:
-    """Each Deployment has a budget of its pods."""
+def test_probes_and_budgets() -> None:
+    """Probes ask a port that is there; each Deployment has a budget of its pods."""
+    (container,) = _PODS["Deployment saga-orchestrator"]["containers"]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert container["args"][-1] == f"0.0.0.0:{ports['http']}"
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        assert container[probe]["httpGet"]["port"] == "http"
     for name, one in _MANIFESTS.items():
         if one["kind"] == "Deployment":
             budget = _MANIFESTS[name.replace("Deployment", "PodDisruptionBudget")]
@@ -112,6 +126,9 @@ def test_unit(unit: Path) -> None:
     parsed.read_string(text)
     command = shlex.split(parsed["Service"]["ExecStart"].replace("%i", "payments"))
     accept(command[1:])
+    variables = re.findall(r"\b(SAGA_\w+)=", text)
+    assert {"SAGA_BROKER_FILE", "SAGA_LOG_FORMAT"} <= set(variables)
+    assert unknown(variables) == set()
     assert float(parsed["Service"]["TimeoutStopSec"]) > 30
 
 

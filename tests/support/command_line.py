@@ -10,7 +10,7 @@ from typer.main import get_command
 
 from saga_orchestrator.cli.apps import load
 from saga_orchestrator.cli.main import app
-from saga_orchestrator.settings import PREFIX, Settings
+from saga_orchestrator.settings import PREFIX, Settings, secret_file_variable
 
 ROOT = Path(__file__).parents[2]
 _REFERENCE = re.compile(r"handlers\.[\w.]+(:\w+)?")
@@ -33,4 +33,5 @@ def accept(arguments: Iterable[str]) -> None:
 def unknown(variables: Iterable[str]) -> set[str]:
     """Return those `SAGA_` variables that the program does not read."""
     known = {f"{PREFIX}{field.upper()}" for field in Settings.model_fields}
+    known |= {secret_file_variable(field) or "" for field in Settings.model_fields}
     return {name for name in variables if name.startswith(PREFIX)} - known

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import abc
 import datetime as dt
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
@@ -132,6 +132,23 @@ class Page(Generic[_Item]):
 
     items: list[_Item]
     unreadable: list[Unreadable]
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """For how long sagas are kept after their end; None: for ever.
+
+    Attributes:
+        others: those whose definition is not named.
+        by_name: by the name of the definition.
+    """
+
+    others: dt.timedelta | None = None
+    by_name: Mapping[str, dt.timedelta | None] = field(default_factory=dict)
+
+    def age(self, name: str) -> dt.timedelta | None:
+        """Return how long a definition's sagas are kept."""
+        return self.by_name.get(name, self.others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,6 +381,23 @@ class Store(abc.ABC):
             SagaNotFoundError: no such saga.
             TransitionRefused: it is active, or has an open residual, or a
                 command of it is not settled; nothing was deleted.
+        """
+
+    @abc.abstractmethod
+    async def prune(self, keep: Keep, limit: int) -> int:
+        """Delete sagas that ended long ago, per definition the oldest first.
+
+        Never one that has not ended, that has an open residual or a residual whose
+        undo has not ended, or of which a command is not settled.
+
+        Args:
+            keep: for how long each is kept after its end.
+            limit: sagas at most, per definition.
+
+        Returns:
+            How many were deleted; fewer than ``limit``: there are no more now.
+
+        Atomic: all or nothing. Any number of replicas may prune at once.
         """
 
     @abc.abstractmethod

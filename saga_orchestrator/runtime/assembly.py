@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from saga_orchestrator.ports.adapters import BROKERS, adapter_for
 from saga_orchestrator.ports.broker import Broker
 from saga_orchestrator.ports.clock import Clock, SystemClock
-from saga_orchestrator.ports.store import Store
+from saga_orchestrator.ports.store import Keep, Store
 from saga_orchestrator.runtime.engine import Client, Engine
 from saga_orchestrator.runtime.registry import Registry
 from saga_orchestrator.telemetry.logging import spare_stdout
@@ -30,6 +30,7 @@ class Parts:
     engine: bool | None
     topology: Topology
     concurrency: int
+    keep: Keep
     migrate: bool | None
     clock: Clock | None
     rng: random.Random
@@ -114,4 +115,5 @@ def _engine(parts: Parts, store: Store, broker: Broker | None, clock: Clock) -> 
         parts.rng,
         topology=parts.topology,
         concurrency=parts.concurrency,
+        keep=parts.keep,
     )

@@ -14,7 +14,7 @@ from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.states import SagaState
 from saga_orchestrator.ports.broker import Broker
 from saga_orchestrator.ports.clock import Clock
-from saga_orchestrator.ports.store import LEASE, SagaFilter, Store
+from saga_orchestrator.ports.store import LEASE, Keep, SagaFilter, Store
 from saga_orchestrator.runtime.complaints import Complaints
 from saga_orchestrator.runtime.intake import Intake
 from saga_orchestrator.runtime.outage import Outage
@@ -24,6 +24,7 @@ from saga_orchestrator.runtime.publisher import Offer, Publisher
 from saga_orchestrator.runtime.receiver import Receiver
 from saga_orchestrator.runtime.registry import Registry
 from saga_orchestrator.runtime.relay import OutboxRelay
+from saga_orchestrator.runtime.retention import Retention
 from saga_orchestrator.runtime.routes import Routes
 from saga_orchestrator.runtime.sinks import LocalSink
 from saga_orchestrator.runtime.supervisor import Supervisor
@@ -92,6 +93,7 @@ class Engine(Client):
         *,
         topology: Topology,
         concurrency: int,
+        keep: Keep,
     ) -> None:
         super().__init__(store, clock, rng, lease=LEASE)
         self.broker = broker
@@ -113,6 +115,8 @@ class Engine(Client):
         )
         self._relay = OutboxRelay(store, self._publisher, clock, rng, away)
         self._timers = Timers(store, self.pipeline, clock, rng, away)
+        self._retention = Retention(store, keep, clock, rng, away)
+        self._prunes = keep != Keep()
         self._intake = Intake(
             broker=broker,
             store=store,
@@ -151,6 +155,8 @@ class Engine(Client):
         # Only now: what was just sent again is claimed, and not the relay's.
         self.supervisor.loop("relay", self._relay.run)
         self.supervisor.loop("timers", self._timers.run)
+        if self._prunes:
+            self.supervisor.loop("retention", self._retention.run)
 
     async def drain(self, seconds: float) -> None:
         """Take nothing new, finish what has begun, publish what was decided."""

@@ -14,7 +14,7 @@ from saga_orchestrator.core.saga import Saga
 from saga_orchestrator.participant.handlers import Handlers
 from saga_orchestrator.ports.broker import Broker
 from saga_orchestrator.ports.clock import Clock
-from saga_orchestrator.ports.store import SagaRecord, Store
+from saga_orchestrator.ports.store import Keep, SagaRecord, Store
 from saga_orchestrator.runtime.assembly import (
     CONCURRENCY,
     Assembled,
@@ -53,6 +53,7 @@ class Manager(Operator):
         engine: bool | None = None,
         topology: Topology | None = None,
         concurrency: int = CONCURRENCY,
+        keep: Keep | None = None,
         migrate: bool | None = None,
         clock: Clock | None = None,
         rng: random.Random | None = None,
@@ -74,6 +75,7 @@ class Manager(Operator):
                 commits, and an engine elsewhere, on the same store, does the rest.
             topology: names on the broker; None: the usual ones.
             concurrency: handlers that run at a time.
+            keep: for how long an engine keeps sagas after their end; None: for ever.
             migrate: bring the store's schema up to date first; None: where it
                 is embedded.
             clock: where the time comes from; None: the machine, and for a
@@ -94,6 +96,7 @@ class Manager(Operator):
             engine=engine,
             topology=topology or Topology(),
             concurrency=concurrency,
+            keep=keep or Keep(),
             migrate=migrate,
             clock=clock,
             rng=rng or random.SystemRandom(),

@@ -21,6 +21,7 @@ from saga_orchestrator.errors import ConfigurationError, SagaNotFoundError
 from saga_orchestrator.ports.clock import Clock, SystemClock
 from saga_orchestrator.ports.store import (
     LEASE,
+    Keep,
     Migration,
     OutboxRow,
     Page,
@@ -40,6 +41,7 @@ from saga_stores.memory.loading import (
     load_whole,
     record_of,
 )
+from saga_stores.memory.pruning import prunable
 from saga_stores.memory.tables import CODEC, Tables
 
 _SHARED: dict[str, Tables] = {}
@@ -215,6 +217,14 @@ class MemorySagaStore(Store):
         commands = self._tables.commands_of(saga_id)
         require_deletable(saga, has_commands=bool(commands))
         self._tables.drop(saga)
+
+    async def prune(self, keep: Keep, limit: int) -> int:
+        """Delete sagas that ended long ago."""
+        await self._turn()
+        found = prunable(self._tables, keep, self._clock.now(), limit)
+        for saga in found:
+            self._tables.drop(saga)
+        return len(found)
 
     # -- the rest ----------------------------------------------------------
 

@@ -324,6 +324,63 @@ WITH data AS (
 )
 DELETE FROM sagas WHERE id = $1
 
+-- name: prune
+-- Ended long ago, and needed by nobody. Each definition has an age of its own, so
+-- they are looked up one by one, each with one look at the index `sagas_ended`;
+-- rows that another replica deletes now are skipped.
+-- $1 now, $2 limit, $3 age of those not named, $4 names and $5 their ages
+WITH RECURSIVE clock AS MATERIALIZED (
+    SELECT coalesce($1::timestamptz, clock_timestamp()) AS now
+), names AS (
+    (SELECT name FROM sagas WHERE ended_at IS NOT NULL ORDER BY name LIMIT 1)
+    UNION ALL
+    SELECT (
+        SELECT sagas.name
+        FROM sagas
+        WHERE ended_at IS NOT NULL AND sagas.name > names.name
+        ORDER BY sagas.name
+        LIMIT 1
+    )
+    FROM names
+    WHERE names.name IS NOT NULL
+), ages (name, age) AS (
+    SELECT names.name, CASE WHEN own.name IS NULL THEN $3::interval ELSE own.age END
+    FROM names
+    LEFT JOIN unnest($4::text[], $5::interval[]) AS own (name, age)
+        ON own.name = names.name
+), old AS MATERIALIZED (
+    SELECT found.id
+    FROM ages
+    CROSS JOIN LATERAL (
+        SELECT id
+        FROM sagas
+        WHERE sagas.name = ages.name
+            AND ended_at <= (SELECT now FROM clock) - ages.age
+            AND residuals = 0
+            AND NOT EXISTS (
+                SELECT FROM saga_outbox WHERE saga_outbox.saga_id = sagas.id
+            )
+            AND NOT EXISTS (
+                SELECT
+                FROM saga_residuals AS residual
+                JOIN sagas AS undo ON undo.id = residual.undo_id
+                WHERE residual.saga_id = sagas.id AND undo.ended_at IS NULL
+            )
+        ORDER BY ended_at, id
+        LIMIT $2
+        FOR UPDATE SKIP LOCKED
+    ) AS found
+), data AS (
+    DELETE FROM saga_data USING old WHERE saga_id = old.id
+), history AS (
+    DELETE FROM saga_history USING old WHERE saga_id = old.id
+), ignored AS (
+    DELETE FROM saga_ignored USING old WHERE saga_id = old.id
+), residuals AS (
+    DELETE FROM saga_residuals USING old WHERE saga_id = old.id
+)
+DELETE FROM sagas USING old WHERE sagas.id = old.id RETURNING sagas.id
+
 -- name: secret
 SELECT value FROM saga_meta WHERE name = 'secret'
 

@@ -25,6 +25,7 @@ from saga_orchestrator.errors import SagaNotFoundError
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import (
     LEASE,
+    Keep,
     Migration,
     OutboxRow,
     Page,
@@ -229,6 +230,18 @@ class PostgresSagaStore(Store):
             outbox = await connection.fetch(SQL["outbox"], saga_id)
             require_deletable(found[0], has_commands=bool(outbox))
             await connection.execute(SQL["delete"], saga_id)
+
+    async def prune(self, keep: Keep, limit: int) -> int:
+        """Delete sagas that ended long ago, in one statement."""
+        rows = await self._database.fetch(
+            "prune",
+            self._given_time(),
+            limit,
+            keep.others,
+            list(keep.by_name),
+            list(keep.by_name.values()),
+        )
+        return len(rows)
 
     # -- life cycle --------------------------------------------------------
 

@@ -14,7 +14,7 @@ demo: .venv/.runtime ## Run sagas with faults and check them; installs only what
 	$(BIN)/saga demo
 
 test: ## Run everything, against real PostgreSQL and RabbitMQ
-	@PYTHON=$(PYTHON) tools/install_packages.sh python3-venv postgresql rabbitmq-server faketime
+	@PYTHON=$(PYTHON) tools/install_packages.sh python3-venv postgresql rabbitmq-server pgbouncer faketime
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 

@@ -101,6 +101,10 @@ class StoreDataError(StoreError):
     """The store refused a value or cannot read one back; never retried."""
 
 
+class NewerDataError(StoreDataError):
+    """A row that a newer release wrote; that release can read it, this one cannot."""
+
+
 class StoreLockedError(StoreError):
     """Another engine already runs on this single-engine store."""
 

@@ -13,6 +13,7 @@ is_there() {
     python3-venv) "${PYTHON:-python3}" -c 'import ensurepip, venv' ;;
     postgresql) command -v initdb || compgen -G '/usr/lib/postgresql/*/bin/initdb' ;;
     rabbitmq-server) command -v /usr/lib/rabbitmq/bin/rabbitmq-server || command -v rabbitmq-server ;;
+    pgbouncer) command -v pgbouncer || command -v /usr/sbin/pgbouncer ;;
     *) dpkg-query --status "$1" ;;
     esac >/dev/null 2>&1
 }

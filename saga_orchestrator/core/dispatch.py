@@ -3,7 +3,8 @@
 First send, resend and relay all come here, so they say the same, and the
 outbox holds fences, not bodies. What a command is made of never changes once
 it was dispatched: outputs are written once, the context is read at the
-revision that the step was first sent with.
+revision that the step was first sent with. Only the instant that it carries is
+the saga's latest.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ Json = Any
 """None, bool, int, float, str, list and dict with str keys, nested."""
 
 PAYLOAD_BYTES_MAX = 1024 * 1024
-VALUES_MAX = 50_000
+VALUES_MAX = 20_000
 """Of one payload. A value costs its reader more than its bytes: half a million
 small ones in a mebibyte would hold up the event loop for a second."""
 NESTING_MAX = 64
@@ -28,8 +28,9 @@ INTEGER_BITS_MAX = 64
 _INTEGER_END = 1 << INTEGER_BITS_MAX - 1
 
 # Strings whole, so that what stands in them is not counted; also one without an
-# end, so that none is looked at twice.
-_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|([,\[{])', re.DOTALL)
+# end, so that none is looked at twice. Every value but the first then has a comma
+# or an opening bracket before it.
+_TOKEN = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|(,|[\[{](?!\s*[\]}]))', re.DOTALL)
 
 
 def encode(
@@ -165,6 +166,8 @@ class _Walk:
 
     def _plain(self, value: Json, levels: int) -> Json:
         self._values += 1
+        if value is None or value is True or value is False:
+            return value
         if isinstance(value, str):
             self._take_text(value)
         elif isinstance(value, Mapping):
@@ -234,8 +237,6 @@ def _too_many(path: str, values_max: int) -> PayloadError:
 
 
 def _check_scalar(value: Json) -> None:
-    if value is None or isinstance(value, bool):
-        return
     if isinstance(value, int):
         if not -_INTEGER_END < value < _INTEGER_END:
             raise _Refused("is an integer beyond 64 bits; pass it as text")

@@ -20,7 +20,7 @@ from saga_orchestrator.core.payload import Json, normalise
 from saga_orchestrator.core.references import references_in, step_in
 from saga_orchestrator.core.retry import RetryPolicy
 from saga_orchestrator.core.states import Direction
-from saga_orchestrator.errors import StoreDataError
+from saga_orchestrator.errors import NewerDataError, StoreDataError
 
 PLAN_VERSION = 1
 _UNREADABLE = (
@@ -94,7 +94,8 @@ def plan_from_text(text: str) -> Plan:
     """Compile a plan that a store kept.
 
     Raises:
-        StoreDataError: not a plan, or of a version this code does not know.
+        NewerDataError: of a version this code does not know.
+        StoreDataError: not a plan.
     """
     try:
         version = json.loads(text)["v"]
@@ -103,7 +104,7 @@ def plan_from_text(text: str) -> Plan:
     except _UNREADABLE as error:
         raise StoreDataError(f"a stored plan cannot be read: {error!r}") from error
     else:
-        raise StoreDataError(
+        raise NewerDataError(
             f"a stored plan has version {version!r}, this code knows {PLAN_VERSION}; "
             "run the newer release"
         )

@@ -21,8 +21,8 @@ from saga_orchestrator.core.step import Step, UndoFailed
 from saga_orchestrator.errors import DefinitionError, PayloadError
 
 STEPS_MAX = 2_000
-INPUTS_BYTES_MAX = 4 * PAYLOAD_BYTES_MAX
-"""Of all steps: a plan is read whole with the first of its sagas."""
+PLAN_CHARS_MAX = 4 * PAYLOAD_BYTES_MAX
+"""Of what its steps say: a plan is read whole with the first of its sagas."""
 DURATION_MAX = dt.timedelta(days=3650)
 
 
@@ -47,10 +47,11 @@ def check_saga(
             "split it into sagas that start one another"
         )
     size = sum(_check_step(where, step, deadline) for step in steps)
-    if size > INPUTS_BYTES_MAX:
+    if size > PLAN_CHARS_MAX:
         raise DefinitionError(
-            f"{where}: the inputs and conditions of its steps are {size} characters "
-            f"of JSON, the limit is {INPUTS_BYTES_MAX}; pass references instead"
+            f"{where}: the inputs, conditions and dependencies of its steps are "
+            f"{size} characters of JSON, the limit is {PLAN_CHARS_MAX}; pass "
+            "references, or let a step without an action gather the others"
         )
     _check_names(where, steps)
     _check_graph(where, steps)
@@ -92,9 +93,10 @@ def _check_step(where: str, step: Step, deadline: dt.timedelta | None) -> int:
     if step.limit is not None:
         _check_limit(where, step, step.limit, deadline)
     try:
-        return len(encode(step.input, "input")) + len(encode(step.when, "when"))
+        size = len(encode(step.input, "input")) + len(encode(step.when, "when"))
     except PayloadError as error:
         raise DefinitionError(f"{where}: {error}") from error
+    return size + sum(map(len, step.depends_on))
 
 
 def _check_action_name(where: str, field: str, name: str) -> None:

@@ -8,36 +8,35 @@ from __future__ import annotations
 
 from saga_orchestrator.ports.clock import Clock
 
-RECENT_SECONDS = 60.0
-"""What was not noted again for so long has passed: the longest pause is shorter."""
+RECENT_SECONDS = 20.0
+"""What was not noted again for so long has passed: a publish that is tried again
+takes ten seconds at most, after a claim of five."""
 NAMES_MAX = 20
 """Names that are shown; more are counted as one."""
 
 
 class Complaints:
-    """Problems by name, each with the time it was noted last."""
+    """Problems by name, each with the time until which it is shown."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._noted: dict[str, tuple[str, float]] = {}
 
-    def note(self, name: str, text: str) -> None:
-        """Note a problem; it is shown for a minute, or until it is cleared."""
+    def note(self, name: str, text: str, seconds: float = RECENT_SECONDS) -> None:
+        """Note a problem; it is shown for so long, or until it is cleared."""
         now = self._clock.monotonic()
-        self._noted.pop(name, None)  # in the order of their times
-        self._noted[name] = (text, now)
-        oldest = next(iter(self._noted))
-        if now - self._noted[oldest][1] > RECENT_SECONDS:
-            del self._noted[oldest]
+        for old in [n for n, (_, until) in self._noted.items() if until < now]:
+            del self._noted[old]
+        self._noted[name] = (text, now + seconds)
 
     def clear(self, name: str) -> None:
         """Forget a problem: what failed has worked."""
         self._noted.pop(name, None)
 
     def problems(self) -> list[str]:
-        """Name what was noted in the last minute, and not cleared."""
-        since = self._clock.monotonic() - RECENT_SECONDS
-        recent = [text for text, at in self._noted.values() if at >= since]
+        """Name what was noted lately, and not cleared."""
+        now = self._clock.monotonic()
+        recent = [text for text, until in self._noted.values() if until >= now]
         if len(recent) > NAMES_MAX:
             rest = len(recent) - NAMES_MAX
             recent = [*recent[:NAMES_MAX], f"and {rest} more of this kind"]

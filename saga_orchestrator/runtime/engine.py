@@ -26,7 +26,7 @@ from saga_orchestrator.runtime.registry import Registry
 from saga_orchestrator.runtime.relay import OutboxRelay
 from saga_orchestrator.runtime.retention import Retention
 from saga_orchestrator.runtime.routes import Routes
-from saga_orchestrator.runtime.sinks import LocalSink
+from saga_orchestrator.runtime.sinks import LocalSink, RemoteSink
 from saga_orchestrator.runtime.supervisor import Supervisor
 from saga_orchestrator.runtime.timers import Timers
 from saga_orchestrator.runtime.waiters import Waiters
@@ -100,9 +100,15 @@ class Engine(Client):
         self._routes = Routes(broker)
         self._complaints = Complaints(clock)
         parking = Parking(broker, topology.dead, clock, rng, self._complaints)
+        self._replies = RemoteSink(
+            broker, topology.replies, clock, rng, self._complaints
+        )
         away = self.outage
         sink = LocalSink(
-            self.pipeline, store, self._routes, clock, rng=rng, outage=away
+            *(self.pipeline, store, self._routes, clock),
+            rng=rng,
+            outage=away,
+            elsewhere=self._replies,
         )
         self._publisher = Publisher(
             store,
@@ -125,6 +131,7 @@ class Engine(Client):
             routes=self._routes,
             topology=topology,
             complaints=self._complaints,
+            clock=clock,
         )
         self._receiver = Receiver(
             broker=broker,
@@ -148,6 +155,7 @@ class Engine(Client):
         await super().open()
         self.supervisor.loop("publisher", self._publisher.run)
         self.supervisor.loop("claims", self._publisher.keep_claims)
+        self.supervisor.loop("replies", self._replies.run)
         await self._receiver.open()
         await self._intake.open()
         if not self.broker.outlives_process:

@@ -3,6 +3,7 @@
 ``saga.replies`` holds the answers of participants in other processes, and
 ``saga.undelivered`` what passed the broker's delivery limit. Whatever cannot
 be read, or was not asked for, is set aside with its reason and changes nothing.
+What is about a saga that only a newer release can read is left to that release.
 """
 
 from __future__ import annotations
@@ -19,9 +20,19 @@ from saga_orchestrator.errors import (
     ForgedReplyError,
     MalformedMessageError,
     MessageError,
+    NewerDataError,
     PayloadError,
+    SagaError,
 )
-from saga_orchestrator.ports.broker import Broker, Consumer, Delivery, QueueSpec
+from saga_orchestrator.ports.broker import (
+    Broker,
+    Consumer,
+    Delivery,
+    OutgoingMessage,
+    QueueSpec,
+    Receipt,
+)
+from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import Store
 from saga_orchestrator.runtime.complaints import Complaints
 from saga_orchestrator.runtime.parking import Parking
@@ -32,9 +43,16 @@ from saga_orchestrator.wire.envelope import COMMANDS, read_commands, read_replie
 from saga_orchestrator.wire.topology import Topology
 
 PREFETCH = 64
+HEADER_CHARS_MAX = 300
+"""Of a header that is repeated; a queue's name has 255 bytes at most."""
+
+DROPS_SECONDS = 600.0
+"""How long a queue that has dropped a message is told of."""
 
 _LIMITS = ("expired", "maxlen")
 """Reasons for a dead letter that come from a limit which we never set."""
+NEWER_SECONDS = 1.0
+"""The pause before an answer is put back that a newer release has to take."""
 
 _Reader = Callable[[Delivery], list[Answered | MessageError]]
 
@@ -52,6 +70,7 @@ class Intake:
         routes: Routes,
         topology: Topology,
         complaints: Complaints,
+        clock: Clock,
     ) -> None:
         self._broker = broker
         self._store = store
@@ -60,6 +79,7 @@ class Intake:
         self._routes = routes
         self._topology = topology
         self._complaints = complaints
+        self._clock = clock
         self._consumers: list[Consumer] = []
         self._in_hand = 0
         self._empty = asyncio.Event()
@@ -100,10 +120,12 @@ class Intake:
         try:
             problems = await self._commit_all(read(delivery))
         except MessageError as error:
-            problems = [str(error)]
+            problems = [error]
         try:
-            if problems:
-                await self._parking.park(delivery, queue, problems[0])
+            if any(isinstance(problem, NewerDataError) for problem in problems):
+                await self._put_back(delivery, queue)
+            elif problems:
+                await self._parking.park(delivery, queue, str(problems[0]))
             else:
                 await delivery.ack()
         finally:
@@ -111,29 +133,46 @@ class Intake:
             if not self._in_hand:
                 self._empty.set()
 
-    async def _commit_all(self, items: Sequence[Answered | MessageError]) -> list[str]:
+    async def _put_back(self, delivery: Delivery, queue: str) -> None:
+        """Put a message back, as new: a delivery would count towards its limit."""
+        await self._clock.sleep(NEWER_SECONDS)
+        message = OutgoingMessage(
+            queue, delivery.body, delivery.kind, exchange="", headers=_death(delivery)
+        )
+        if await self._broker.publish([message]) == [Receipt.CONFIRMED]:
+            await delivery.ack()
+        else:
+            await delivery.requeue()
+
+    async def _commit_all(
+        self, items: Sequence[Answered | MessageError]
+    ) -> list[SagaError]:
         """Commit each answer by itself; return what was wrong with some."""
-        problems = [str(item) for item in items if isinstance(item, MessageError)]
+        problems: list[SagaError] = [
+            item for item in items if isinstance(item, MessageError)
+        ]
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(self._commit(item))
                 for item in items
                 if not isinstance(item, MessageError)
             ]
-        return problems + [text for task in tasks if (text := task.result())]
+        return problems + [found for task in tasks if (found := task.result())]
 
-    async def _commit(self, event: Answered) -> str:
+    async def _commit(self, event: Answered) -> SagaError | None:
         """Commit an answer; return why it could not be taken, or nothing."""
         try:
             decision = await commit_answer(self._pipeline, event)
+        except NewerDataError as error:
+            return error
         except Exception as error:  # noqa: BLE001 - it must not stop its neighbours
-            return f"{event.fence.text}: {error}"
+            return MessageError(f"{event.fence.text}: {error}")
         saga = decision.saga
         if saga is None:
-            return f"saga_id: there is no saga {event.saga_id}"
+            return MessageError(f"saga_id: there is no saga {event.saga_id}")
         if isinstance(event, StepSucceeded) and event.answered_by:
             self._learn(saga, event.fence, event.answered_by)
-        return ""
+        return None
 
     def _learn(self, saga: Saga, fence: Fence, queue: str) -> None:
         """Note which queue an action is served from."""
@@ -154,7 +193,7 @@ class Intake:
             encode(reply.output, "reply.output")
             encode(reply.update, "reply.update")
         except PayloadError as error:
-            return MalformedMessageError(str(error))
+            return MalformedMessageError(f"{reply.fence.text}: {error}")
         return event_of(reply)
 
     def _events_of_undelivered(
@@ -178,6 +217,7 @@ class Intake:
                 f"{queue}: drops",
                 f"queue {queue!r} drops messages ({_why(headers)}): take the TTL or "
                 "length limit off its policy (rabbitmqctl list_policies)",
+                DROPS_SECONDS,
             )
 
     def _unknown(self, command: Command, why: str) -> Answered | MessageError:
@@ -193,7 +233,22 @@ class Intake:
         )
 
 
+def _death(delivery: Delivery) -> dict[str, str]:
+    """Return the headers that say why a message is a dead letter."""
+    names = ("x-first-death-reason", "x-first-death-queue")
+    found = {name: delivery.headers.get(name) for name in names}
+    return {name: text for name, text in found.items() if isinstance(text, str)}
+
+
 def _why(headers: Mapping[str, object]) -> str:
-    reason = headers.get("x-first-death-reason", "unknown reason")
-    queue = headers.get("x-first-death-queue", "unknown queue")
+    reason = _word(headers, "x-first-death-reason", "unknown reason")
+    queue = _word(headers, "x-first-death-queue", "unknown queue")
     return f"{reason} in {queue}"
+
+
+def _word(headers: Mapping[str, object], name: str, otherwise: str) -> str:
+    """Return a header's text; anybody may have written it, and of any kind."""
+    value = headers.get(name)
+    if not isinstance(value, str):
+        return otherwise
+    return "".join(filter(str.isprintable, value[:HEADER_CHARS_MAX])) or otherwise

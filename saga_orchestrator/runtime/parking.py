@@ -81,10 +81,10 @@ class Parking:
 
 
 def _kept(headers: Mapping[str, object]) -> dict[str, str | int]:
-    """Return one header that holds the others, within bounds."""
+    """Return one header that holds the others, within bounds; the broker's first."""
     if not headers:
         return {}
-    items = list(headers.items())
+    items = sorted(headers.items(), key=lambda item: not str(item[0]).startswith("x-"))
     kept = {str(name): _bounded(value) for name, value in items[:HEADERS_MAX]}
     if len(items) > HEADERS_MAX:
         kept["and more"] = len(items) - HEADERS_MAX

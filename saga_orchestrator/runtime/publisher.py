@@ -22,7 +22,7 @@ from saga_orchestrator.core.dispatch import command_for, unsendable
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.references import MissingPathError
 from saga_orchestrator.core.saga import Saga, SagaData
-from saga_orchestrator.errors import StoreError
+from saga_orchestrator.errors import NewerDataError, StoreError
 from saga_orchestrator.ports.broker import Broker, OutgoingMessage, Receipt
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import LEASE, Store
@@ -160,6 +160,9 @@ class Publisher:
             elif len(batch) > 1:
                 for offer in batch:
                     await self._publish([offer])
+            elif isinstance(error, NewerDataError):
+                # Shown, but not for long: a newer release must get hold of it.
+                await self._defer(batch, str(error), PAUSE_FIRST)
             else:
                 await self._put_off(batch, str(error))
         finally:
@@ -252,6 +255,11 @@ class Publisher:
         """Leave rows in the outbox, with the reason, for the relay to try later."""
         attempts = max(offer.attempts for offer in offers)
         delay = min(PAUSE_FIRST * (1 << min(attempts, 10)), PAUSE_LAST)
+        await self._defer(offers, reason, delay)
+
+    async def _defer(
+        self, offers: list[Offer], reason: str, delay: dt.timedelta
+    ) -> None:
         try:
             await self._store.defer([offer.fence for offer in offers], reason, delay)
         except StoreError as error:

@@ -18,7 +18,7 @@ from saga_orchestrator.core.commands import Reply, event_of
 from saga_orchestrator.core.decision import Decision
 from saga_orchestrator.core.events import Answered, StepFailed
 from saga_orchestrator.core.fence import Fence
-from saga_orchestrator.errors import StoreDataError, StoreError
+from saga_orchestrator.errors import NewerDataError, StoreDataError, StoreError
 from saga_orchestrator.ports.broker import Broker, OutgoingMessage, Receipt
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import Store
@@ -60,10 +60,13 @@ async def commit_answer(pipeline: CommitPipeline, event: Answered) -> Decision:
     handler ran, and running it again would bring the same answer.
 
     Raises:
+        NewerDataError: a newer release can commit it, this one cannot.
         StoreError: the store refuses that too.
     """
     try:
         return await pipeline.submit(event)
+    except NewerDataError:
+        raise
     except StoreError as error:
         failure = StepFailed(
             event.fence,
@@ -76,7 +79,10 @@ async def commit_answer(pipeline: CommitPipeline, event: Answered) -> Decision:
 
 
 class LocalSink:
-    """Commits answers directly: the handlers run in the orchestrator's process."""
+    """Commits answers directly: the handlers run in the orchestrator's process.
+
+    What only a newer release can commit goes to it over the broker.
+    """
 
     def __init__(
         self,
@@ -87,6 +93,7 @@ class LocalSink:
         *,
         rng: random.Random,
         outage: Outage,
+        elsewhere: Sink,
     ) -> None:
         self._pipeline = pipeline
         self._store = store
@@ -94,11 +101,15 @@ class LocalSink:
         self._clock = clock
         self._rng = rng
         self._outage = outage
+        self._elsewhere = elsewhere
 
     async def answer(self, reply: Reply) -> None:
         """Commit the answer, however long the store is away."""
         self._routes.answered(reply.fence, reply.answered_by)
-        await commit_answer(self._pipeline, event_of(reply))
+        try:
+            await commit_answer(self._pipeline, event_of(reply))
+        except NewerDataError:
+            await self._elsewhere.answer(reply)
 
     async def is_awaited(self, fence: Fence) -> bool:
         """Ask the store, however long it is away."""
@@ -106,6 +117,8 @@ class LocalSink:
         while True:
             try:
                 found = await self._store.load_dispatches([fence])
+            except NewerDataError:
+                return True  # only a newer release could tell
             except StoreDataError:
                 raise  # it cannot be read, now or later: the command is set aside
             except StoreError as error:

@@ -23,6 +23,8 @@ from saga_orchestrator.wire.envelope import (
 COMMANDS_MAX = 32
 BYTES_MAX = 256 * 1024
 _ROOM = BYTES_MAX - 64  # what the envelope leaves
+_BYTES_PER_VALUE = 5
+"""What a value weighs at least: a reader takes no more of them than so many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ def pack(commands: Iterable[Command]) -> list[Frame]:
     for command in commands:
         key = command.routing_key
         item = (command.fence, command_text(command))
-        size = len(item[1].encode()) + 1  # its comma
+        size = _weight(item[1])
         if command.attempt > 1:
             frames.append(_frame(key, [item]))
             continue
@@ -97,13 +99,19 @@ def split_replies(replies: Iterable[Reply]) -> list[list[Reply]]:
     groups: list[list[Reply]] = []
     room = 0
     for reply in replies:
-        size = len(reply_text(reply).encode()) + 1
+        size = _weight(reply_text(reply))
         if not groups or len(groups[-1]) == COMMANDS_MAX or size > room:
             groups.append([])
             room = _ROOM
         groups[-1].append(reply)
         room -= size
     return groups
+
+
+def _weight(text: str) -> int:
+    """Return what an item takes of a frame's room: its bytes, or its values."""
+    values = sum(text.count(sign) for sign in ",[{")
+    return max(len(text.encode()) + 1, values * _BYTES_PER_VALUE)
 
 
 def _frame(key: str, items: list[tuple[Fence, str]]) -> Frame:

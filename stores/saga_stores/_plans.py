@@ -43,13 +43,13 @@ def read_plan(digest: str, text: str) -> Plan:
     """Return the plan of a row of ``saga_plans``.
 
     Raises:
-        StoreDataError: not a plan, not the one that was stored under this digest,
-            or of a version this code does not know.
+        NewerDataError: of a version this code does not know.
+        StoreDataError: not a plan, or not the one that was stored under this digest.
     """
     try:
         plan = plan_from_text(text)
     except StoreDataError as error:
-        raise StoreDataError(f"plan {digest}: {error}") from error
+        raise type(error)(f"plan {digest}: {error}") from error
     if plan.digest != digest:
         raise StoreDataError(f"plan {digest}: its text was changed")
     return plan

@@ -19,6 +19,8 @@ UNREADABLE = '{"output": 1e400}'
 _SQL = {
     # A state that no code has, in a vector of the right length.
     "steps": "UPDATE sagas SET steps = {steps} WHERE id = '{id}'",
+    # Beyond what Python can express, in either way of keeping an instant.
+    "instant": "UPDATE sagas SET updated_at = {far} WHERE id = '{id}'",
     "plan": "UPDATE saga_plans SET text = '{{\"v\": 1}}' WHERE digest = '{digest}'",
     "no plan": "DELETE FROM saga_plans WHERE digest = '{digest}'",
     "context": "UPDATE saga_data SET patch = '{json}' WHERE saga_id = '{id}'",
@@ -28,7 +30,7 @@ _SQL = {
     "WHERE saga_id = '{id}')",
     "residual": "UPDATE saga_residuals SET output = '{json}' WHERE saga_id = '{id}'",
 }
-SNAPSHOT = ("steps", "plan", "no plan")
+SNAPSHOT = ("steps", "instant", "plan", "no plan")
 """What the memory store does not have as rows: it holds the objects."""
 
 
@@ -47,8 +49,9 @@ async def damage(store: Store, url: str, saga: Saga, what: str) -> None:
     scheme = url.partition(":")[0]
     vector = b"\xff" * 20 * len(saga.steps)
     steps = f"X'{vector.hex()}'" if scheme == "sqlite" else f"'\\x{vector.hex()}'"
+    far = str(10**18) if scheme == "sqlite" else "'20000-01-01'"
     statement = _SQL[what].format(
-        id=saga.id, steps=steps, digest=saga.plan.digest, json=UNREADABLE
+        id=saga.id, steps=steps, far=far, digest=saga.plan.digest, json=UNREADABLE
     )
     if scheme == "sqlite":
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as file, file:

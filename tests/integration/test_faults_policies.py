@@ -185,7 +185,7 @@ async def test_a_queue_that_may_hold_three_messages(
 async def test_a_queue_that_drops_what_it_took(
     postgres_url, rabbit_url, administrator, policy, reason
 ):
-    """What the broker drops is told: its step counts as unknown, with the reason."""
+    """Its step counts as unknown, with the reason; the queue is among the problems."""
     await administrator.policy("^saga.steps", **policy)
     await _make_queues(rabbit_url)
     far = Service("far")
@@ -194,10 +194,28 @@ async def test_a_queue_that_drops_what_it_took(
         await eventually(lambda: _is_sent(manager, dropped.id))
         await manager.start("s", FAR.chain("a", retry=ONCE))
         await eventually(lambda: _turned_back(manager, dropped.id))
+        assert "'saga.steps.far' drops messages" in str(manager.problems())
         async with open_worker(Settings(broker=rabbit_url), [far.handlers]):
             saga = await manager.wait(dropped.id, timeout=30)
     assert saga.is_compensated
     assert f"was dead-lettered: {reason} in saga.steps.far" in saga.reason
+
+
+async def test_dead_letters_that_may_be_two(postgres_url, rabbit_url, administrator):
+    """The oldest stay; what is too many waits where it was, and that is told."""
+    async with (
+        attentive_engine(postgres_url, rabbit_url) as manager,
+        stranger(rabbit_url, serves=False) as other,
+    ):
+        await administrator.policy("^saga.dead$", **{"max-length": 2})
+        bodies = [b"[%d" % number for number in range(9)]
+        for body in bodies:
+            await other.send(body)
+        await eventually(lambda: "saga.dead: dead letter" in str(manager.problems()))
+        await administrator.policy("^saga.dead$", **{"max-length": 100})
+        parked = [await other.parked() for _ in bodies]
+        assert sorted(one.body for one in parked) == bodies
+        await eventually(lambda: manager.problems() == [])
 
 
 async def _is_sent(manager: Manager, saga_id: str) -> bool:

@@ -97,18 +97,18 @@ async def test_an_orchestrator_and_a_worker_start_before_their_broker(
         serve = daemons.start("serve", "--store", postgres_url)
         worker = daemons.start("worker", "far:service")
         for process in (serve, worker):
-            await eventually(_says(process, "is RabbitMQ running"), seconds=60)
+            await eventually(_says(process, "is RabbitMQ running"))
         late = await client.start(LATE)
         saga = await client.start(WORK)
-        assert (await client.wait(late.id, timeout=60)).is_compensated
+        assert (await client.wait(late.id, timeout=90)).is_compensated
         assert (await client.get(saga.id)).state == "started"
         assert serve.is_running
         assert worker.is_running
         async with late_broker:
-            saga = await client.wait(saga.id, timeout=60)
+            saga = await client.wait(saga.id, timeout=90)
             assert saga.outputs == {"a": "done"}
             for process in (serve, worker):
-                await eventually(_says(process, "problem solved"), seconds=60)
+                await eventually(_says(process, "problem solved"))
 
 
 def _says(process: ServerProcess, words: str):
@@ -149,7 +149,7 @@ async def test_a_broker_whose_name_does_not_resolve_yet(
         assert "not known; is RabbitMQ running" in str(manager.problems())
         saga = await manager.start("s", near.chain())
         names.add("rabbit.test")
-        assert (await manager.wait(saga.id, timeout=60)).is_completed
+        assert (await manager.wait(saga.id, timeout=90)).is_completed
         await eventually(lambda: manager.problems() == [])
 
 

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import AsyncIterator
 
 import pytest
 
-from saga_orchestrator import Manager, SagaDefinition, StepFailed
+from saga_orchestrator import (
+    Manager,
+    RetryPolicy,
+    SagaDefinition,
+    StepFailed,
+    StepState,
+)
 from saga_orchestrator.bootstrap import open_worker
 from saga_orchestrator.core.decision import HistoryKind
+from saga_orchestrator.errors import TransitionRefused
 from saga_orchestrator.settings import Settings
 from tests.support.waiting import eventually
 from tests.unit.runtime.stage import ONCE, Service, raising
@@ -108,3 +116,38 @@ async def test_force_undoes_a_completed_saga(manager: Manager, far: Service) -> 
     assert far.runs == ["a", "b", "undo_b", "undo_a"]
     told = await _told(manager, saga.id, HistoryKind.COMPENSATE_REQUESTED)
     assert told == {**WHO, "force": True}
+
+
+async def test_past_the_pivot_a_saga_only_goes_forward(
+    manager: Manager, far: Service
+) -> None:
+    """It stops, with nothing undone, and completes when a person asks again."""
+    far.does["c"] = raising(StepFailed("no"), times=1)
+    (a,), (b,), (c,) = (far.chain("a"), far.chain("b", pivot=True), far.chain("c"))
+    saga = await manager.start("s", [a, b, c])
+    saga = await manager.wait(saga.id, SECONDS)
+    assert (saga.is_failed, far.runs) == (True, ["a", "b", "c"])
+    assert "past the pivot" in saga.reason
+    with pytest.raises(TransitionRefused, match="force"):
+        await manager.compensate(saga.id, **WHO)
+    await manager.retry(saga.id, **WHO)
+    assert (await manager.wait(saga.id, SECONDS)).is_completed
+    assert far.runs == ["a", "b", "c", "c"]
+
+
+async def test_an_undo_that_gives_up_is_a_persons(
+    manager: Manager, far: Service
+) -> None:
+    """Never recorded as undone; its data is kept, and it is undone when asked again."""
+    far.does["b"] = raising(StepFailed("no"))
+    far.does["undo_a"] = raising(ConnectionError("half of it"), times=2)
+    twice = RetryPolicy(max_attempts=2, initial_delay=dt.timedelta(0))
+    saga = await manager.start("s", far.chain("ab", compensation_retry=twice))
+    saga = await manager.wait(saga.id, SECONDS)
+    assert (saga.is_failed, saga.status("a").state) == (True, StepState.COMPENSATING)
+    assert "half of it" in saga.reason
+    assert saga.outputs["a"] == {"by": "a"}
+    await manager.retry(saga.id, **WHO)
+    assert (await manager.wait(saga.id, SECONDS)).is_compensated
+    assert far.runs == ["a", "b", "undo_a", "undo_a", "undo_a"]
+    assert far.given[-1] == {"by": "a"}

@@ -9,7 +9,6 @@ import argparse
 import asyncio
 import contextlib
 import datetime as dt
-import os
 import signal
 import subprocess
 import sys
@@ -19,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 from saga_orchestrator import Manager
 from saga_orchestrator.runtime import engine, publisher, relay
 from tests.support.books import Books
+from tests.support.releases import ROOT, environment_of
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_ROOT = Path(__file__).parents[2]
 CLAIM_SECONDS = 1
 
 
@@ -46,6 +45,7 @@ class EngineProcess:
         serves: bool = True,
         heartbeat: int = 60,
         environment: dict[str, str] | None = None,
+        root: Path = ROOT,
     ) -> None:
         """Start the process.
 
@@ -57,6 +57,7 @@ class EngineProcess:
             serves: let it run handlers; else it only publishes and takes answers.
             heartbeat: seconds; a broker lets go of a silent peer after two or three.
             environment: variables beside the test's.
+            root: the tree that it runs from; another one is another release.
         """
         self._ready = folder / f"ready-{id(self)}"
         self.hold = folder / "go-on"
@@ -72,11 +73,16 @@ class EngineProcess:
         self._log = self._file.open("ab")
         self._child = subprocess.Popen(
             command,
-            cwd=_ROOT,
+            cwd=root,
             stdout=self._log,
             stderr=self._log,
-            env=os.environ | (environment or {}),
+            env=environment_of(root) | (environment or {}),
         )
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self._child.pid
 
     @property
     def is_alive(self) -> bool:

@@ -19,7 +19,7 @@ from tests.support.processes import (
 )
 
 # initdb and the server refuse root.
-_USER = "postgres" if os.name == "posix" and os.geteuid() == 0 else None
+SERVER_USER = "postgres" if os.name == "posix" and os.geteuid() == 0 else None
 
 
 def _binaries() -> Path:
@@ -44,10 +44,13 @@ class PostgresServer:
         log: what the server writes, over all its restarts.
     """
 
-    def __init__(self, **settings: str) -> None:
+    def __init__(
+        self, *, standby_of: PostgresServer | None = None, **settings: str
+    ) -> None:
         """Make its data.
 
         Args:
+            standby_of: the running server that it copies now, and follows.
             settings: of the server, as ``deadlock_timeout="100ms"``.
         """
         self._settings = settings
@@ -58,13 +61,21 @@ class PostgresServer:
         self._names = itertools.count(1)
         self.port = free_port()
         self.log = self._folder / "server.log"
-        if _USER:
-            shutil.chown(self._folder, _USER)
-        self._run(
-            "initdb",
-            *("-D", str(self._folder / "data"), "-U", "postgres"),
-            *("-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"),
-        )
+        if SERVER_USER:
+            shutil.chown(self._folder, SERVER_USER)
+        data = str(self._folder / "data")
+        if standby_of is None:
+            self._run(
+                "initdb",
+                *("-D", data, "-U", "postgres"),
+                *("-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"),
+            )
+        else:
+            self._run(
+                "pg_basebackup",
+                *("-D", data, "-R", "-c", "fast", "--no-sync"),
+                *("-d", standby_of.url("")),
+            )
 
     def start(self) -> None:
         """Start the server and wait until it takes connections."""
@@ -80,7 +91,7 @@ class PostgresServer:
                 ],
                 self.log,
                 cwd=self._folder,
-                user=_USER,
+                user=SERVER_USER,
             )
             if wait_until(self._is_ready, self._process):
                 return
@@ -96,6 +107,16 @@ class PostgresServer:
         if self._process is not None:
             self._process.stop(signal.SIGINT)
             self._process = None
+
+    def stop_immediately(self) -> None:
+        """Stop as ``pg_ctl -m immediate`` does: the next start has to recover."""
+        assert self._process is not None
+        self._process.stop(signal.SIGQUIT)
+        self._process = None
+
+    def promote(self) -> None:
+        """Make a standby take writes."""
+        self.execute("SELECT pg_promote(true, 60)")
 
     def kill(self) -> None:
         """SIGKILL the server and its backends, as a power cut would."""
@@ -180,7 +201,7 @@ class PostgresServer:
         done = subprocess.run(
             [self._binaries / program, *arguments],
             cwd=self._folder,
-            user=_USER,
+            user=SERVER_USER,
             capture_output=True,
             text=True,
             check=False,

@@ -54,6 +54,7 @@ class TcpProxy:
     Attributes:
         port: where the proxy listens.
         held_bytes: what came in while it was paused.
+        turned_away: connections that were reset at once, as nobody was to get through.
     """
 
     def __init__(
@@ -80,6 +81,7 @@ class TcpProxy:
         self._refusing = False
         self.port = 0
         self.held_bytes = 0
+        self.turned_away = 0
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
@@ -133,6 +135,7 @@ class TcpProxy:
     ) -> None:
         target = None if self._refusing else await self._connect()
         if target is None:
+            self.turned_away += 1
             writer.transport.abort()
             return
         cut = asyncio.Event()

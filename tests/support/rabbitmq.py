@@ -233,8 +233,11 @@ class RabbitServer:
         self.rabbitmqctl("eval", "[ok = dets:sync(Table) || Table <- dets:all()].")
 
     def close_connections(self, reason: str = "closed by the test") -> None:
-        """Close every client connection, as an administrator would."""
-        self.rabbitmqctl("close_all_connections", reason)
+        """Close every client connection, as an administrator would.
+
+        Without ``--global`` it would be those to the vhost ``/``.
+        """
+        self.rabbitmqctl("close_all_connections", "--global", reason)
 
     def set_memory_alarm(self, *, on: bool) -> None:
         """Raise or clear the memory alarm, which blocks publishing connections."""

@@ -67,6 +67,23 @@ class Stranger:
         message = aio_pika.Message(body, delivery_mode=2, **properties)
         await self._channel.default_exchange.publish(message, queue)
 
+    async def overhear(self, key: str) -> asyncio.Queue[bytes]:
+        """Return where the bodies of all messages with a routing key arrive."""
+        heard: asyncio.Queue[bytes] = asyncio.Queue()
+
+        async def take(message: aio_pika.abc.AbstractIncomingMessage) -> None:
+            heard.put_nowait(message.body)
+
+        queue = await self._channel.declare_queue(exclusive=True)
+        await queue.bind("sagas", key)
+        await queue.consume(take, no_ack=True)
+        return heard
+
+    async def waiting(self, queue: str) -> int:
+        """Return how many messages are ready in a queue."""
+        found = await self._channel.declare_queue(queue, passive=True)
+        return found.declaration_result.message_count or 0
+
     async def copy(self, queue: str, rng: random.Random) -> Counter[str]:
         """Send every command of the service ``book`` to a queue again and again.
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 async def eventually(
-    condition: Callable[[], bool | Awaitable[bool]], *, seconds: float = 20
+    condition: Callable[[], bool | Awaitable[bool]], *, seconds: float = 60
 ) -> None:
     """Return as soon as the condition holds; fail when it does not in time."""
     try:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tests.support.wire import Message, Wire
 
 _METHODS = {
+    (20, 10): "channel.open",
     (60, 40): "basic.publish",
     (60, 50): "basic.return",
     (60, 60): "basic.deliver",
@@ -104,6 +105,7 @@ class Wiretap(TcpProxy):
         rule: asked about each message; tests set it.
         alter: makes of a message that passes the bytes that go on, or none.
         acks: how many acknowledgements of deliveries were passed.
+        channels: how many times a client opened one.
         refused: how many times the broker said that it did not take a message.
         published: how often each command was passed to the broker, by step.
     """
@@ -115,6 +117,7 @@ class Wiretap(TcpProxy):
         self.acks = 0
         self.refused = 0
         self.published: Counter[str] = Counter()
+        self.channels = 0
 
     async def _pump(
         self,
@@ -132,6 +135,7 @@ class Wiretap(TcpProxy):
                     if not await self.rule(seen):
                         return  # which ends the connection
                     self.acks += seen.is_ack
+                    self.channels += seen.kind == "channel.open"
                     self.refused += seen.kind == "basic.nack"
                     self.published.update(seen.commands)
                     writer.write(self.alter(seen, message.data))

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from saga_orchestrator.bootstrap import open_worker
 from saga_orchestrator.settings import Settings
 from tests.support.books import Books
+from tests.support.releases import ROOT, environment_of
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
 
     from saga_orchestrator import StepContext
 
-_ROOT = Path(__file__).parents[2]
-BLOCKED_SECONDS = 8.0
+BLOCKED_SECONDS = 5.0
 _FOR_EVER = 600
 
 
@@ -45,6 +45,7 @@ class WorkerProcess:
         name: str = "worker",
         heartbeat: int = 60,
         environment: dict[str, str] | None = None,
+        root: Path = ROOT,
         memory: int = 0,
     ) -> None:
         """Start the process.
@@ -55,6 +56,7 @@ class WorkerProcess:
             name: in the books.
             heartbeat: seconds; a broker lets go of a silent peer after two or three.
             environment: variables beside the test's.
+            root: the tree that it runs from; another one is another release.
             memory: bytes of address space that it may have; 0: as many as it likes.
         """
         self._ready = folder / f"ready-{id(self)}"
@@ -67,10 +69,10 @@ class WorkerProcess:
         self._log = self._file.open("ab")
         self.child = subprocess.Popen(
             command,
-            cwd=_ROOT,
+            cwd=root,
             stdout=self._log,
             stderr=self._log,
-            env=os.environ | (environment or {}),
+            env=environment_of(root) | (environment or {}),
         )
 
     @property

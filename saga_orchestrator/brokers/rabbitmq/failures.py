@@ -13,6 +13,7 @@ from aio_pika.exceptions import (
     InvalidFrameError,
     ProbableAuthenticationError,
 )
+from aiormq.exceptions import ChannelAccessRefused
 
 from saga_orchestrator.errors import BrokerUnavailableError, TopologyError
 
@@ -46,9 +47,15 @@ def translated(doing: str) -> Iterator[None]:
     try:
         yield
     except ChannelPreconditionFailed as error:
+        text = _text(error)
+        ours = "topic exchange" if "for exchange" in text else "quorum queue"
         raise TopologyError(
-            f"{doing}: {_text(error)}; ours is a durable quorum queue: delete "
-            "the other one, or configure another name"
+            f"{doing}: {text}; ours is a durable {ours}: delete the other one, or "
+            "configure another name"
+        ) from error
+    except ChannelAccessRefused as error:
+        raise BrokerUnavailableError(
+            f"{doing}: {_text(error)}; permit it (rabbitmqctl set_permissions)"
         ) from error
     except asyncio.CancelledError as error:
         if cancelled_from_outside():
@@ -74,7 +81,8 @@ def masked(url: str) -> str:
 
 def is_refusal(error: BaseException | None) -> bool:
     """Tell whether the broker answered and said no: trying again will not help."""
-    return isinstance(error, ProbableAuthenticationError | InvalidFrameError)
+    refusals = ProbableAuthenticationError, InvalidFrameError, ChannelAccessRefused
+    return isinstance(error, refusals)
 
 
 def unavailable(url: str, error: BaseException) -> BrokerUnavailableError:
@@ -90,8 +98,9 @@ def unavailable(url: str, error: BaseException) -> BrokerUnavailableError:
         vhost = unquote(parts.path[1:]) or "/"
         problem = (
             f"the virtual host {vhost!r} was refused; create it (rabbitmqctl "
-            f"add_vhost) or permit the user {parts.username!r} to enter it "
-            "(rabbitmqctl set_permissions)"
+            f"add_vhost), permit the user {parts.username!r} to enter it (rabbitmqctl "
+            "set_permissions), or let it have more connections (rabbitmqctl "
+            "set_vhost_limits)"
         )
     else:
         problem = f"{_text(error)}; is RabbitMQ running, and the address right?"

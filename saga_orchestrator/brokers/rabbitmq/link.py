@@ -20,6 +20,7 @@ from saga_orchestrator.brokers.rabbitmq.failures import (
     translated,
     unavailable,
 )
+from saga_orchestrator.brokers.rabbitmq.transport import GuardedTransport
 from saga_orchestrator.errors import (
     BrokerError,
     BrokerUnavailableError,
@@ -194,6 +195,7 @@ class Link:
         connection = aio_pika.Connection(
             url, client_properties={"connection_name": f"saga {self._name}"}
         )
+        connection.kwargs["transport_factory"] = GuardedTransport(url)
         try:
             await connection.connect(timeout=self._timing.call)
         except BaseException:

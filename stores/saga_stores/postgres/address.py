@@ -30,6 +30,9 @@ SESSION_SETTINGS = {
 }
 """Sent when a connection is made; a URL may set others, or other values."""
 
+LIMITS = ("lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout")
+"""Those without which a session might wait for ever."""
+
 _SECRET = re.compile(r"pass(word|wd)?", re.IGNORECASE)
 
 

@@ -5,9 +5,10 @@ again by itself when the server is back. Of a session's state only the settings
 of ``address.SESSION_SETTINGS`` are relied on, and nothing is changed after it
 was made: connections need no reset between uses.
 
-So pgbouncer may stand between, also in transaction mode: 1.21 or newer with
-``max_prepared_statements``, and with ``ignore_startup_parameters`` naming these
-settings, which ``ALTER ROLE … SET`` then gives to the role instead.
+So pgbouncer may stand between, in session mode, or in transaction mode from 1.21 on
+with ``max_prepared_statements``; and with ``ignore_startup_parameters`` naming these
+settings, which ``ALTER ROLE … SET`` then gives to the role instead. One that does
+not let through what the store relies on is refused when it is opened.
 """
 
 from __future__ import annotations
@@ -27,6 +28,13 @@ from saga_orchestrator.errors import (
 from saga_stores._sql import load_queries
 from saga_stores.postgres.address import Address
 from saga_stores.postgres.errors import store_errors
+from saga_stores.postgres.pooler import (
+    MIXED_UP,
+    check_limits,
+    check_statements,
+    is_pooled,
+)
+from saga_stores.postgres.term import Term
 
 SERVER_VERSION_MIN = 13
 CONNECT_SECONDS = 10.0
@@ -37,7 +45,11 @@ ACQUIRE_SECONDS = 30.0
 CLOSE_SECONDS = 10.0
 
 SQL = load_queries(__package__)
-_SPOILT = (asyncpg.InternalClientError, asyncpg.ReadOnlySQLTransactionError)
+_SPOILT = (
+    asyncpg.InternalClientError,
+    asyncpg.ReadOnlySQLTransactionError,
+    *MIXED_UP,
+)
 """After these a connection is of no use: in an unknown state, or to a server that
 was a primary when it was made."""
 
@@ -62,19 +74,24 @@ class Database:
 
         Raises:
             StoreUnavailableError: no such server, database or user, or a standby.
-            ConfigurationError: the server is too old, or the URL wrong.
+            ConfigurationError: the server is too old, the URL wrong, or a pooler
+                between that loses what the store relies on.
         """
+        term = Term(address.shown)
         with store_errors(address.shown):
             pool = await asyncpg.create_pool(
                 **_options(address),
                 min_size=0,
                 max_size=address.pool_size,
+                init=term.check,
                 reset=_keep_session,
             )
+        term.on_newer = pool.expire_connections
         database = cls(pool, address.shown)
         try:
             async with database.connection() as connection:
                 _check_version(connection, address.shown)
+                await _check_pooler(connection, address)
         except BaseException:
             await database.close()
             raise
@@ -164,6 +181,13 @@ def _check_version(connection: asyncpg.Connection, shown: str) -> None:
             f"store: {shown} is PostgreSQL {version.major}.{version.minor}, "
             f"{SERVER_VERSION_MIN} or newer is needed"
         )
+
+
+async def _check_pooler(connection: asyncpg.Connection, address: Address) -> None:
+    await check_limits(connection, address)
+    if is_pooled(connection, await connection.fetchval("SELECT pg_backend_pid()")):
+        async with single_connection(address) as other:
+            await check_statements(connection, other, address)
 
 
 async def _keep_session(_: asyncpg.Connection) -> None:

@@ -32,8 +32,10 @@ _UNAVAILABLE = {
     "25006",  # read only: a standby, or a primary that was demoted
     "25P03",  # idle in transaction for too long: the connection was cut
     "25P04",  # transaction timeout: the same
+    "26",  # no such prepared statement: a pooler gave the session to another
     "28",  # wrong user or password
     "3D",  # no such database
+    "42P05",  # such a prepared statement is there: the same
     "40003",  # whether it was committed is unknown
     "53",  # out of connections, disk or memory
     "57",  # shut down, crashed, starting up
@@ -50,7 +52,11 @@ _UNSUPPORTED = (
 )
 _START_RACES = {"sagas_pkey", "sagas_key"}
 
+_POOLER = "a pooler shares sessions between clients; use its session mode"
 _FIXES = {
+    "08P01": "of a pooler: let it ignore this parameter, and ALTER ROLE … SET it",
+    "26": _POOLER,
+    "42P05": _POOLER,
     "25006": "give the address of the primary",
     "28": "check the user and the password",
     "3D": "create it with createdb, or correct the name",
@@ -67,7 +73,8 @@ def store_errors(shown: str) -> Iterator[None]:
     Raises:
         StoreUnavailableError: the server or the connection is gone.
         ConcurrencyError: another transaction was in the way.
-        StoreDataError: the database refuses a value.
+        StoreDataError: the database refuses a value, or holds one that no program
+            here can express.
         ConfigurationError: the URL makes no sense to the driver.
         StoreError: anything else.
     """
@@ -77,6 +84,8 @@ def store_errors(shown: str) -> Iterator[None]:
         raise _from_server(error, shown) from error
     except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
         raise _from_driver(error, shown) from error
+    except OverflowError as error:  # an instant that the driver cannot express
+        raise StoreDataError(f"{shown}: a row cannot be read: {error}") from error
     except TimeoutError as error:
         raise StoreUnavailableError(f"no answer from {shown} in time") from error
     except OSError as error:

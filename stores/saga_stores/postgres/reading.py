@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]  # it ships no types
 
@@ -11,7 +12,7 @@ from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.saga import Saga, SagaData
-from saga_orchestrator.ports.store import Page, SagaRecord
+from saga_orchestrator.ports.store import Page, SagaRecord, Unreadable
 from saga_stores._data import (
     Entries,
     Patches,
@@ -44,10 +45,38 @@ async def read_snapshots(
 
 
 async def read_page(
-    connection: asyncpg.Connection, rows: Sequence[Row], plans: PlanCache
+    connection: asyncpg.Connection,
+    query: str,
+    arguments: Iterable[Any],
+    plans: PlanCache,
 ) -> Page[Saga]:
-    """Return rows of ``SAGA_COLUMNS`` as far as they can be read."""
-    return saga_page(rows, await _known_plans(connection, rows, plans), CODEC.saga)
+    """Return the rows that a query for ``SAGA_COLUMNS`` finds, as far as readable."""
+    rows, unreadable = await _found(connection, SQL[query], list(arguments))
+    known = await _known_plans(connection, rows, plans)
+    page = saga_page(rows, known, CODEC.saga)
+    return Page(page.items, [*unreadable, *page.unreadable])
+
+
+async def _found(
+    connection: asyncpg.Connection, query: str, arguments: list[Any]
+) -> tuple[list[Row], list[Unreadable]]:
+    """Return rows; where the driver cannot express one, find out which."""
+    try:
+        return await connection.fetch(query, *arguments), []
+    except OverflowError:
+        ids = await connection.fetch(
+            f"SELECT id FROM ({query}) AS found",  # noqa: S608 - one of queries.sql
+            *arguments,
+        )
+    rows: list[Row] = []
+    unreadable: list[Unreadable] = []
+    for (saga_id,) in sorted(ids, reverse=True):
+        try:
+            rows += await connection.fetch(SQL["snapshots"], [saga_id])
+        except OverflowError as error:
+            problem = f"saga {saga_id} cannot be read: {error}"
+            unreadable.append(Unreadable(saga_id, problem))
+    return rows, unreadable
 
 
 async def _known_plans(

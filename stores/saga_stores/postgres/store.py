@@ -201,12 +201,9 @@ class PostgresSagaStore(Store):
         elif which.states and which.states <= ACTIVE:
             query = "find_active"
         async with self._database.connection() as connection:
-            rows = await connection.fetch(
-                SQL[query],
-                list(which.states) or None,
-                *(which.name, which.key, which.before, which.limit),
-            )
-            return await read_page(connection, rows, self._plans)
+            narrowed = (which.name, which.key, which.before, which.limit)
+            arguments = (list(which.states) or None, *narrowed)
+            return await read_page(connection, query, arguments, self._plans)
 
     async def residual_page(
         self, limit: int, *, after: tuple[SagaId, int] | None = None

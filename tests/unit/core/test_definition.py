@@ -228,6 +228,29 @@ def test_largest_definitions_are_checked_quickly(shape: str) -> None:
     assert time.perf_counter() - began < 5  # generous: a shared machine
 
 
+@pytest.mark.parametrize("shape", ["wide", "deep"])
+def test_too_many_steps_are_not_looked_at(shape: str) -> None:
+    """10,000, beside or behind one another: refused by their number."""
+    names = [f"s{i}" for i in range(10_000)]
+    after = ["root"] * 10_000 if shape == "wide" else ["root", *names[:-1]]
+    steps = [step(n, depends_on=one) for n, one in zip(names, after, strict=True)]
+    with pytest.raises(DefinitionError, match="10000 steps, the limit is 2000"):
+        definition(*steps)
+
+
+def test_what_the_steps_say_is_bounded_together() -> None:
+    """Inputs that fit each, and dependencies, make no plan that nobody can read."""
+    large = {"text": "x" * 1_000_000}
+    with pytest.raises(DefinitionError, match="pass references"):
+        definition(*(step(f"s{i}", input=large) for i in range(5)))
+    names = [f"{'n' * 60}{i:04}" for i in range(300)]
+    with pytest.raises(DefinitionError, match="gather the others"):
+        definition(
+            *(step(name) for name in names),
+            *(step(f"s{i}", depends_on=names) for i in range(300)),
+        )
+
+
 def test_long_cycle_is_told() -> None:
     """A cycle through 2,000 steps is found without recursion."""
     names = [f"s{i}" for i in range(2000)]

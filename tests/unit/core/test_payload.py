@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import itertools
 import json
 import math
 import time
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from saga_orchestrator.core.payload import (
     NESTING_MAX,
     PAYLOAD_BYTES_MAX,
+    VALUES_MAX,
     decode,
     encode,
     normalise,
@@ -189,6 +191,63 @@ def test_size_is_counted_in_bytes() -> None:
         decode(text, "x", bytes_max=17)
     with pytest.raises(PayloadError, match="18 bytes"):
         decode(text.encode(), "x", bytes_max=17)
+
+
+def _of(count: int) -> list[list[Any]]:
+    """Return a value that holds so many, itself included."""
+    return [[] for _ in range(count - 1)]
+
+
+def test_values_are_counted_alike_in_both_directions() -> None:
+    """The limit is inclusive, for a text as for a value, spaces or not."""
+    for value in (_of(10), {"a": _of(9)}, [{}, *_of(9)], [0] * 9):
+        for text in (json.dumps(value), json.dumps(value, indent=2)):
+            assert decode(text, "x", values_max=10) == value
+            with pytest.raises(PayloadError, match="more than 9 values"):
+                decode(text, "x", values_max=9)
+        encode(value, "x", values_max=10)
+        with pytest.raises(PayloadError, match="more than 9 values"):
+            encode(value, "x", values_max=9)
+
+
+def test_commas_in_strings_are_no_values() -> None:
+    """A text of a million characters is one value, whatever it says."""
+    value = {"csv": ',[{"' * 200_000}
+    assert decode(json.dumps(value), "x") == value
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" + b"0," * VALUES_MAX + b"no JSON",
+        b"{" + b'"a":0,' * VALUES_MAX + b"no JSON",
+        b"[" + b"[]," * VALUES_MAX + b"no JSON",
+    ],
+)
+def test_too_many_values_are_not_parsed(body: bytes) -> None:
+    """They are counted before: that the text is no JSON is not even seen."""
+    with pytest.raises(PayloadError, match=f"more than {VALUES_MAX} values"):
+        decode(body, "x")
+
+
+def test_strings_without_an_end_cost_no_more_than_others() -> None:
+    """Nothing is looked at twice: a quadratic scan would take for hours."""
+    for body in (b'"' + b'\\"' * 4_000_000, b',"' * 4_000_000, b"[ " * 4_000_000):
+        with pytest.raises(PayloadError):
+            decode(body, "x", bytes_max=len(body))
+
+
+def test_what_is_too_large_is_not_walked_to_its_end() -> None:
+    """A value is given up where the limit is passed, not at its end."""
+
+    class Endless(dict[str, Any]):
+        def items(self) -> Any:
+            return ((str(number), "x" * 1000) for number in itertools.count())
+
+    with pytest.raises(PayloadError, match="is the limit"):
+        encode(Endless(), "x")
+    with pytest.raises(PayloadError, match="is the limit"):
+        encode({"a": Endless()}, "x", bytes_max=2**40)
 
 
 def test_duplicate_keys() -> None:

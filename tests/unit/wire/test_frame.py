@@ -9,9 +9,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from saga_orchestrator.core.states import Direction
-from saga_orchestrator.wire.envelope import read_commands
-from saga_orchestrator.wire.frame import BYTES_MAX, COMMANDS_MAX, pack, split
-from tests.unit.wire.samples import SAGA_ID, command, fence
+from saga_orchestrator.wire.envelope import excess, read_commands
+from saga_orchestrator.wire.frame import (
+    BYTES_MAX,
+    COMMANDS_MAX,
+    pack,
+    pack_replies,
+    split,
+    split_replies,
+)
+from tests.unit.wire.samples import SAGA_ID, command, fence, reply
 
 
 def _numbered(count: int, **changes):
@@ -53,6 +60,17 @@ def test_a_retry_travels_alone():
     held = sorted(len(frame.fences) for frame in pack([first, second, third]))
     assert held == [1, 2]
     assert (second.fence,) in [frame.fences for frame in pack([first, second, third])]
+
+
+def test_a_full_frame_has_no_more_values_than_its_reader_takes():
+    """Small values weigh more than their bytes, in commands and in replies."""
+    dense = [0] * 4_000
+    frames = pack(_numbered(64, context={"x": dense}))
+    assert {excess(frame.body) for frame in frames} == {""}
+    assert sum(len(read_commands(frame.body)) for frame in frames) == 64
+    groups = split_replies([reply(output=dense) for _ in range(64)])
+    assert {excess(pack_replies(group)) for group in groups} == {""}
+    assert sum(map(len, groups)) == 64
 
 
 def test_a_large_command_travels_alone():

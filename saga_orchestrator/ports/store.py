@@ -35,6 +35,7 @@ from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.saga import Saga, SagaData
 from saga_orchestrator.core.states import ACTIVE, Direction, SagaState, StepState
 from saga_orchestrator.errors import (
+    ConfigurationError,
     SagaAlreadyExistsError,
     SagaNotFoundError,
     TransitionRefused,
@@ -414,6 +415,32 @@ class Store(abc.ABC):
     @abc.abstractmethod
     async def close(self) -> None:
         """Release connections, threads and locks; idempotent."""
+
+    # -- what only some stores can ------------------------------------------
+
+    async def transact_within(
+        self, connection: object, events: Sequence[Event]
+    ) -> list[Decision]:
+        """Decide and perform a batch inside a transaction that the caller opened.
+
+        What it writes is there when the caller commits, and was never there if the
+        caller does not. The commands belong to no process: any relay takes them
+        after the commit.
+
+        Args:
+            connection: the caller's, to the database of this store.
+            events: as ``transact``.
+
+        Raises:
+            ConfigurationError: this store cannot, or the connection is of no use;
+                the caller's transaction is as it was.
+            StoreError: as ``transact``; so is it then.
+        """
+        del connection, events
+        raise ConfigurationError(
+            "connection: only a store on PostgreSQL can start a saga inside your own "
+            "transaction; start it after your commit, with a key"
+        )
 
     # -- the classic operations, on top of transact ------------------------
 

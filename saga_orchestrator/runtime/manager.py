@@ -23,7 +23,7 @@ from saga_orchestrator.runtime.assembly import (
 )
 from saga_orchestrator.runtime.ids import NewId, ulids
 from saga_orchestrator.runtime.opening import Opening
-from saga_orchestrator.runtime.operator import Operator, checked_id
+from saga_orchestrator.runtime.operator import Operator, checked_id, saga_of
 from saga_orchestrator.runtime.registry import Registry
 from saga_orchestrator.runtime.starting import Catalogue, saga_started
 from saga_orchestrator.wire.topology import Topology
@@ -135,6 +135,7 @@ class Manager(Operator):
         context: Mapping[str, Any] | None = None,
         *,
         key: str | None = None,
+        connection: object | None = None,
     ) -> Saga:
         """Start a saga; it exists and runs once this returns.
 
@@ -145,11 +146,16 @@ class Manager(Operator):
             context: JSON data that handlers and conditions read.
             key: makes the start idempotent: while the saga is kept, the same key
                 with the same body returns it, whatever its state.
+            connection: an asyncpg connection to the store's database, in a
+                transaction of yours: the saga exists if and only if you commit, and
+                runs within a second of it. Only with PostgreSQL.
 
         Returns:
             The saga after its first transition.
 
         Raises:
+            ConfigurationError: the connection is of no use; says why. Here, as with
+                all others, your transaction is as it was.
             KeyConflict: the key belongs to a saga with another body.
             DefinitionError: no such name, or the steps make no saga.
             HandlerNotFoundError: an action of this process has no handler.
@@ -166,7 +172,10 @@ class Manager(Operator):
             key,
             ad_hoc=steps is not None,
         )
-        return await self._submit(started)
+        if connection is None:
+            return await self._submit(started)
+        (decision,) = await self._store.transact_within(connection, [started])
+        return saga_of(decision)
 
     async def get(self, saga_id: str) -> Saga:
         """Return a saga with its context and outputs.

@@ -68,17 +68,25 @@ WITH plans AS (
     )
     WHERE sagas.id = after.id
 ), patches AS (
+    -- JSON comes as text: a caller's own connection may have a codec for json.
     INSERT INTO saga_data (saga_id, revision, patch)
-    SELECT * FROM unnest($39::text[], $40::integer[], $41::json[])
+    SELECT saga_id, revision, patch::json
+    FROM unnest($39::text[], $40::integer[], $41::text[])
+        AS new (saga_id, revision, patch)
 ), entries AS (
     INSERT INTO saga_history (
         saga_id, seq, at, kind, state, step, direction, generation, attempt,
         data, sent
     )
-    SELECT * FROM unnest(
+    SELECT saga_id, seq, at, kind, state, step, direction, generation, attempt,
+        data::json, sent::json
+    FROM unnest(
         $42::text[], $43::integer[], $44::timestamptz[], $45::text[], $46::text[],
         $47::text[], $48::text[], $49::integer[], $50::integer[],
-        $51::json[], $52::json[]
+        $51::text[], $52::text[]
+    ) AS new (
+        saga_id, seq, at, kind, state, step, direction, generation, attempt,
+        data, sent
     )
 ), dispatches AS (
     -- One that is there already is a resend: it is claimed anew.
@@ -138,11 +146,11 @@ SELECT digest, text FROM saga_plans WHERE digest = ANY ($1::text[])
 -- name: data
 -- Contexts and outputs, which never change once written: no transaction needed.
 -- $1 sagas whose patches to read; $2 and $3 history entries
-SELECT saga_id, revision AS number, patch AS value, true AS is_patch
+SELECT saga_id, revision AS number, patch::text AS value, true AS is_patch
 FROM saga_data
 WHERE saga_id = ANY ($1::text[])
 UNION ALL
-SELECT saga_id, seq, data, false
+SELECT saga_id, seq, data::text, false
 FROM saga_history
 JOIN unnest($2::text[], $3::integer[]) AS wanted (saga_id, seq) USING (saga_id, seq)
 
@@ -383,6 +391,9 @@ DELETE FROM sagas USING old WHERE sagas.id = old.id RETURNING sagas.id
 
 -- name: secret
 SELECT value FROM saga_meta WHERE name = 'secret'
+
+-- name: has_meta
+SELECT to_regclass('saga_meta') IS NOT NULL
 
 -- name: has_migrations
 SELECT to_regclass('schema_migrations') IS NOT NULL

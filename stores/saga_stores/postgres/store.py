@@ -40,6 +40,7 @@ from saga_stores._writes import writes_of
 from saga_stores.postgres import schema
 from saga_stores.postgres.address import Address
 from saga_stores.postgres.database import SQL, Database
+from saga_stores.postgres.joining import joined
 from saga_stores.postgres.reading import (
     CODEC,
     read_dispatches,
@@ -108,15 +109,31 @@ class PostgresSagaStore(Store):
     ) -> list[Decision]:
         """Decide and perform a batch in one transaction."""
         async with self._database.transaction() as connection:
-            locked, read_at = await lock_sagas(
-                connection, saga_ids(events), start_keys(events), self._plans
-            )
-            now = self._given_time() or read_at
-            sagas = await with_conditions(connection, locked)
-            sagas = await with_asked(connection, sagas, events)
-            batch = decide_batch(events, sagas, now)
-            writes = writes_of(batch, now, lease, CODEC, stored=_NO_PLANS)
-            await write_batch(connection, writes, settled)
+            return await self._perform(connection, events, settled, lease)
+
+    async def transact_within(
+        self, connection: object, events: Sequence[Event]
+    ) -> list[Decision]:
+        """Decide and perform a batch in the caller's transaction, on a savepoint."""
+        async with joined(connection, self._secret, self._database.shown) as given:
+            return await self._perform(given, events, (), dt.timedelta(0))
+
+    async def _perform(
+        self,
+        connection: asyncpg.Connection,
+        events: Sequence[Event],
+        settled: Sequence[Fence],
+        lease: dt.timedelta,
+    ) -> list[Decision]:
+        locked, read_at = await lock_sagas(
+            connection, saga_ids(events), start_keys(events), self._plans
+        )
+        now = self._given_time() or read_at
+        sagas = await with_conditions(connection, locked)
+        sagas = await with_asked(connection, sagas, events)
+        batch = decide_batch(events, sagas, now)
+        writes = writes_of(batch, now, lease, CODEC, stored=_NO_PLANS)
+        await write_batch(connection, writes, settled)
         self._plans.add(writes.plans)
         return batch.decisions
 

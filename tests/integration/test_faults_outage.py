@@ -98,6 +98,7 @@ async def _minute_without(site: Site, *wires: TcpProxy) -> None:
     await eventually(lambda: manager.problems() == [])
 
 
+@pytest.mark.timeout(300)  # of which it waits for a minute
 async def test_a_minute_without_servers(
     postgres_server: PostgresServer, rabbit_server: RabbitServer, tmp_path: Path
 ) -> None:

@@ -48,7 +48,8 @@ async def manager(
 
 async def _told(manager: Manager, saga_id: str, kind: HistoryKind) -> dict[str, object]:
     history = (await manager.record(saga_id)).history
-    return next(entry.data for entry in history if entry.kind is kind)
+    told = next(entry.data for entry in history if entry.kind is kind)
+    return {name: value for name, value in told.items() if name != "request_id"}
 
 
 async def test_a_parked_saga_is_resolved_retried_and_undone(

@@ -47,7 +47,7 @@ WORDS: dict[str, tuple[Line, str, list[str], int]] = {
     "arrives too late": (
         B.arrives_after(seconds(90_000)),
         "compensated",
-        ["a", "undo b", "undo a", "b: error"],
+        ["a", "undo b", "undo a", "b: later"],
         0,
     ),
     "never arrives": (B.never_arrives(times=1), "completed", ["a", "b"], 1),

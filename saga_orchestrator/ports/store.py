@@ -42,6 +42,9 @@ from saga_orchestrator.errors import (
 )
 from saga_orchestrator.ports.adapters import STORES, adapter_for
 from saga_orchestrator.ports.clock import Clock
+from saga_orchestrator.ports.saga_filter import (
+    SagaFilter as SagaFilter,  # noqa: PLC0414 - it is part of this contract
+)
 
 LEASE = dt.timedelta(seconds=5)
 """How long a new outbox row belongs to the process that wrote it."""
@@ -150,25 +153,6 @@ class Keep:
     def age(self, name: str) -> dt.timedelta | None:
         """Return how long a definition's sagas are kept."""
         return self.by_name.get(name, self.others)
-
-
-@dataclass(frozen=True, slots=True)
-class SagaFilter:
-    """Which sagas to list; newest first.
-
-    Attributes:
-        states: any of these; empty: all.
-        name: the definition's name; None: any.
-        key: the start key; None: any.
-        before: only ids below this one: the cursor of the next page.
-        limit: rows at most.
-    """
-
-    states: frozenset[SagaState] = field(default_factory=frozenset)
-    name: str | None = None
-    key: str | None = None
-    before: SagaId | None = None
-    limit: int = 100
 
 
 class Store(abc.ABC):

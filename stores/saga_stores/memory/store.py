@@ -19,6 +19,7 @@ from saga_orchestrator.core.saga import Saga, SagaData
 from saga_orchestrator.core.states import SagaState
 from saga_orchestrator.errors import ConfigurationError, SagaNotFoundError
 from saga_orchestrator.ports.clock import Clock, SystemClock
+from saga_orchestrator.ports.saga_filter import plain
 from saga_orchestrator.ports.store import (
     LEASE,
     Keep,
@@ -184,14 +185,7 @@ class MemorySagaStore(Store):
     async def page(self, which: SagaFilter) -> Page[Saga]:
         """Return snapshots without data, newest first; all of them can be read."""
         await self._turn()
-        found = [
-            saga
-            for saga in self._tables.sagas.values()
-            if (not which.states or saga.state in which.states)
-            and which.name in (None, saga.name)
-            and which.key in (None, saga.key)
-            and (which.before is None or saga.id < which.before)
-        ]
+        found = [saga for saga in self._tables.sagas.values() if _fits(which, saga)]
         found.sort(key=lambda saga: saga.id, reverse=True)
         return Page(found[: which.limit], [])
 
@@ -236,3 +230,21 @@ class MemorySagaStore(Store):
 
     async def _turn(self) -> None:
         await self._clock.sleep(0)
+
+
+def _fits(which: SagaFilter, saga: Saga) -> bool:
+    return (
+        (not which.states or saga.state in which.states)
+        and which.name in (None, saga.name)
+        and which.key in (None, saga.key)
+        and (which.before is None or saga.id < which.before)
+        and _within(which.created_from, saga.created_at, which.created_to)
+        and _within(which.updated_from, saga.updated_at, which.updated_to)
+        and (which.text is None or plain(which.text) in plain(saga.reason))
+    )
+
+
+def _within(
+    start: dt.datetime | None, instant: dt.datetime, end: dt.datetime | None
+) -> bool:
+    return (start is None or start <= instant) and (end is None or instant < end)

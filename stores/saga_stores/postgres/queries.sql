@@ -276,8 +276,9 @@ WHERE saga_id = $1
 ORDER BY created_at, step, generation
 
 -- name: find
--- '~' is above every id.
--- $1 states, $2 name, $3 key, $4 before, $5 limit
+-- '~' is above every id. The collation C has no other capitals than A to Z.
+-- $1 states, $2 name, $3 key, $4 before, $5 limit, $6-$7 created from and to,
+-- $8-$9 updated from and to, $10 part of the reason, in small letters
 SELECT id, name, key, fingerprint, plan_digest, created_at, undoes,
     state, direction, halting, version, revision, ignored, residuals,
     steps, timers, updated_at, ended_at, deadline_at, wake_at, reason
@@ -286,6 +287,11 @@ WHERE id < coalesce($4::text, '~')
     AND ($1::text[] IS NULL OR state = ANY ($1))
     AND ($2::text IS NULL OR name = $2)
     AND ($3::text IS NULL OR key = $3)
+    AND ($6::timestamptz IS NULL OR created_at >= $6)
+    AND ($7::timestamptz IS NULL OR created_at < $7)
+    AND ($8::timestamptz IS NULL OR updated_at >= $8)
+    AND ($9::timestamptz IS NULL OR updated_at < $9)
+    AND ($10::text IS NULL OR strpos(lower(reason COLLATE "C"), $10) > 0)
 ORDER BY id DESC
 LIMIT $5
 
@@ -300,6 +306,11 @@ WHERE id < coalesce($4::text, '~')
     AND state = ANY ($1::text[])
     AND ($2::text IS NULL OR name = $2)
     AND ($3::text IS NULL OR key = $3)
+    AND ($6::timestamptz IS NULL OR created_at >= $6)
+    AND ($7::timestamptz IS NULL OR created_at < $7)
+    AND ($8::timestamptz IS NULL OR updated_at >= $8)
+    AND ($9::timestamptz IS NULL OR updated_at < $9)
+    AND ($10::text IS NULL OR strpos(lower(reason COLLATE "C"), $10) > 0)
 ORDER BY id DESC
 LIMIT $5
 
@@ -313,6 +324,11 @@ WHERE key = $3
     AND id < coalesce($4::text, '~')
     AND ($1::text[] IS NULL OR state = ANY ($1))
     AND ($2::text IS NULL OR name = $2)
+    AND ($6::timestamptz IS NULL OR created_at >= $6)
+    AND ($7::timestamptz IS NULL OR created_at < $7)
+    AND ($8::timestamptz IS NULL OR updated_at >= $8)
+    AND ($9::timestamptz IS NULL OR updated_at < $9)
+    AND ($10::text IS NULL OR strpos(lower(reason COLLATE "C"), $10) > 0)
 ORDER BY id DESC
 LIMIT $5
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 from collections.abc import Collection, Sequence
-from typing import Self
+from typing import Any, Self
 
 import asyncpg  # type: ignore[import-untyped]  # it ships no types
 
@@ -23,6 +23,7 @@ from saga_orchestrator.core.saga import Saga, SagaData
 from saga_orchestrator.core.states import ACTIVE, SagaState
 from saga_orchestrator.errors import SagaNotFoundError
 from saga_orchestrator.ports.clock import Clock
+from saga_orchestrator.ports.saga_filter import plain
 from saga_orchestrator.ports.store import (
     LEASE,
     Keep,
@@ -218,9 +219,7 @@ class PostgresSagaStore(Store):
         elif which.states and which.states <= ACTIVE:
             query = "find_active"
         async with self._database.connection() as connection:
-            narrowed = (which.name, which.key, which.before, which.limit)
-            arguments = (list(which.states) or None, *narrowed)
-            return await read_page(connection, query, arguments, self._plans)
+            return await read_page(connection, query, _arguments(which), self._plans)
 
     async def residual_page(
         self, limit: int, *, after: tuple[SagaId, int] | None = None
@@ -273,3 +272,14 @@ class PostgresSagaStore(Store):
     def _given_time(self) -> dt.datetime | None:
         """Return the given clock's instant; None: the database's counts."""
         return None if self._clock is None else self._clock.now()
+
+
+def _arguments(which: SagaFilter) -> list[Any]:
+    """Return what the three queries of ``page`` take."""
+    return [
+        list(which.states) or None,
+        *(which.name, which.key, which.before, which.limit),
+        *(which.created_from, which.created_to),
+        *(which.updated_from, which.updated_to),
+        None if which.text is None else plain(which.text),
+    ]

@@ -12,6 +12,7 @@ from saga_orchestrator.ports.clock import Clock, SystemClock
 from saga_orchestrator.ports.store import Keep, Store
 from saga_orchestrator.runtime.engine import Client, Engine
 from saga_orchestrator.runtime.registry import Registry
+from saga_orchestrator.runtime.starting import Catalogue
 from saga_orchestrator.telemetry.logging import spare_stdout
 from saga_orchestrator.wire.topology import Topology
 
@@ -27,6 +28,7 @@ class Parts:
     broker: str | Broker | None
     broker_may_be_away: bool
     registry: Registry
+    catalogue: Catalogue
     engine: bool | None
     topology: Topology
     concurrency: int
@@ -116,4 +118,5 @@ def _engine(parts: Parts, store: Store, broker: Broker | None, clock: Clock) -> 
         topology=parts.topology,
         concurrency=parts.concurrency,
         keep=parts.keep,
+        catalogue=parts.catalogue,
     )

@@ -14,6 +14,7 @@ from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.states import SagaState
 from saga_orchestrator.ports.broker import Broker
 from saga_orchestrator.ports.clock import Clock
+from saga_orchestrator.ports.starts import StartRequests
 from saga_orchestrator.ports.store import LEASE, Keep, SagaFilter, Store
 from saga_orchestrator.runtime.complaints import Complaints
 from saga_orchestrator.runtime.intake import Intake
@@ -24,9 +25,11 @@ from saga_orchestrator.runtime.publisher import Offer, Publisher
 from saga_orchestrator.runtime.receiver import Receiver
 from saga_orchestrator.runtime.registry import Registry
 from saga_orchestrator.runtime.relay import OutboxRelay
+from saga_orchestrator.runtime.requested_starts import RequestedStarts
 from saga_orchestrator.runtime.retention import Retention
 from saga_orchestrator.runtime.routes import Routes
 from saga_orchestrator.runtime.sinks import LocalSink, RemoteSink
+from saga_orchestrator.runtime.starting import Catalogue
 from saga_orchestrator.runtime.supervisor import Supervisor
 from saga_orchestrator.runtime.timers import Timers
 from saga_orchestrator.runtime.waiters import Waiters
@@ -94,6 +97,7 @@ class Engine(Client):
         topology: Topology,
         concurrency: int,
         keep: Keep,
+        catalogue: Catalogue,
     ) -> None:
         super().__init__(store, clock, rng, lease=LEASE)
         self.broker = broker
@@ -123,6 +127,9 @@ class Engine(Client):
         self._timers = Timers(store, self.pipeline, clock, rng, away)
         self._retention = Retention(store, keep, clock, rng, away)
         self._prunes = keep != Keep()
+        self._starts: RequestedStarts | None = None
+        if isinstance(store, StartRequests) and catalogue.names:
+            self._starts = RequestedStarts(store, catalogue, clock, rng, away)
         self._intake = Intake(
             broker=broker,
             store=store,
@@ -165,6 +172,8 @@ class Engine(Client):
         self.supervisor.loop("timers", self._timers.run)
         if self._prunes:
             self.supervisor.loop("retention", self._retention.run)
+        if self._starts is not None:
+            self.supervisor.loop("starts", self._starts.run)
 
     async def drain(self, seconds: float) -> None:
         """Take nothing new, finish what has begun, publish what was decided."""

@@ -88,11 +88,14 @@ class Manager(Operator):
                 that is not there.
             StoreError, BrokerError: a part cannot be opened; says which and why.
         """
+        registry = Registry(handlers)
+        catalogue = Catalogue(registry, definitions)
         parts = Parts(
             store=store,
             broker=broker,
             broker_may_be_away=broker_may_be_away,
-            registry=Registry(handlers),
+            registry=registry,
+            catalogue=catalogue,
             engine=engine,
             topology=topology or Topology(),
             concurrency=concurrency,
@@ -101,7 +104,6 @@ class Manager(Operator):
             clock=clock,
             rng=rng or random.SystemRandom(),
         )
-        catalogue = Catalogue(parts.registry, definitions)
 
         async def opener() -> Manager:
             assembled = await assemble(parts)

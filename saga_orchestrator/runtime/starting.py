@@ -45,6 +45,11 @@ class Catalogue:
                 )
             self._compile(definition, keep=True)
 
+    @property
+    def names(self) -> list[str]:
+        """The definitions that can be started by name, sorted."""
+        return sorted(self._named)
+
     def plan_of(
         self, definition: SagaDefinition | str, steps: Iterable[Step] | None
     ) -> Plan:

@@ -405,6 +405,46 @@ WITH RECURSIVE clock AS MATERIALIZED (
 )
 DELETE FROM sagas USING old WHERE sagas.id = old.id RETURNING sagas.id
 
+-- name: take_starts
+-- Each definition has its turn; starts that another engine takes are locked, so
+-- they are skipped. $1 now, $2 names, $3 limit per name
+SELECT found.id, found.name, found.context, found.key
+FROM unnest($2::text[]) AS wanted (name)
+CROSS JOIN LATERAL (
+    SELECT id, saga_starts.name, context::text AS context, key
+    FROM saga_starts
+    WHERE saga_starts.name = wanted.name
+        AND error = ''
+        AND try_at <= (SELECT coalesce($1::timestamptz, clock_timestamp()))
+    ORDER BY id
+    LIMIT $3
+    FOR UPDATE SKIP LOCKED
+) AS found
+ORDER BY found.id
+
+-- name: settle_starts
+-- $1 sagas that are there; $2 refused ones and $3 why; $4 those that a lock was in
+-- the way of, $5 now, $6 how long they are passed over
+WITH done AS (
+    DELETE FROM saga_starts WHERE id = ANY ($1::text[])
+), refused AS (
+    UPDATE saga_starts
+    SET error = refused.error
+    FROM unnest($2::text[], $3::text[]) AS refused (id, error)
+    WHERE saga_starts.id = refused.id
+)
+UPDATE saga_starts
+SET try_at = coalesce($5::timestamptz, clock_timestamp()) + $6::interval
+WHERE id = ANY ($4::text[])
+
+-- name: starts_left
+-- For people. $1 groups at most
+SELECT name, error, count(*), min(created_at), min(id)
+FROM saga_starts
+GROUP BY name, error
+ORDER BY min(id)
+LIMIT $1
+
 -- name: secret
 SELECT value FROM saga_meta WHERE name = 'secret'
 

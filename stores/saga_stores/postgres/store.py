@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Self
 
 import asyncpg  # type: ignore[import-untyped]  # it ships no types
@@ -15,7 +15,7 @@ from saga_orchestrator.core.batch import (
     start_keys,
 )
 from saga_orchestrator.core.decision import Decision
-from saga_orchestrator.core.events import Event
+from saga_orchestrator.core.events import Event, SagaStarted
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.residual import Residual
@@ -24,6 +24,12 @@ from saga_orchestrator.core.states import ACTIVE, SagaState
 from saga_orchestrator.errors import SagaNotFoundError
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.saga_filter import plain
+from saga_orchestrator.ports.starts import (
+    RequestedStart,
+    StartRequests,
+    StartsLeft,
+    TakenStart,
+)
 from saga_orchestrator.ports.store import (
     LEASE,
     Keep,
@@ -38,7 +44,7 @@ from saga_stores._deletion import require_deletable
 from saga_stores._pages import residual_page
 from saga_stores._plans import PlanCache
 from saga_stores._writes import writes_of
-from saga_stores.postgres import schema
+from saga_stores.postgres import schema, starts
 from saga_stores.postgres.address import Address
 from saga_stores.postgres.database import SQL, Database
 from saga_stores.postgres.joining import joined
@@ -63,7 +69,7 @@ from saga_stores.postgres.transaction import (
 _NO_PLANS = PlanCache()
 
 
-class PostgresSagaStore(Store):
+class PostgresSagaStore(Store, StartRequests):
     """Sagas in PostgreSQL, for any number of replicas."""
 
     def __init__(self, database: Database, secret: bytes, clock: Clock | None) -> None:
@@ -117,14 +123,34 @@ class PostgresSagaStore(Store):
     ) -> list[Decision]:
         """Decide and perform a batch in the caller's transaction, on a savepoint."""
         async with joined(connection, self._secret, self._database.shown) as given:
-            return await self._perform(given, events, (), dt.timedelta(0))
+            return await self._perform(given, events)
+
+    async def take_starts(
+        self,
+        names: Sequence[str],
+        limit: int,
+        event_of: Callable[[RequestedStart], SagaStarted],
+    ) -> list[TakenStart]:
+        """Start what was asked for with the SQL function ``saga_start``."""
+        return await starts.take_starts(
+            self._database,
+            self._given_time(),
+            names,
+            limit,
+            event_of=event_of,
+            perform=self._perform,
+        )
+
+    async def starts_left(self, limit: int) -> list[StartsLeft]:
+        """Return what was asked for and is no saga yet, by definition and error."""
+        return await starts.starts_left(self._database, limit)
 
     async def _perform(
         self,
         connection: asyncpg.Connection,
         events: Sequence[Event],
-        settled: Sequence[Fence],
-        lease: dt.timedelta,
+        settled: Sequence[Fence] = (),
+        lease: dt.timedelta = dt.timedelta(0),
     ) -> list[Decision]:
         locked, read_at = await lock_sagas(
             connection, saga_ids(events), start_keys(events), self._plans

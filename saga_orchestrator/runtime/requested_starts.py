@@ -19,7 +19,7 @@ from saga_orchestrator.runtime.backoff import Backoff
 from saga_orchestrator.runtime.outage import Outage
 from saga_orchestrator.runtime.starting import Catalogue, saga_started
 
-BATCH = 32
+BATCH = 16
 """Starts of one transaction, all definitions together: a context may be a mebibyte."""
 POLL_SECONDS = 0.25
 

@@ -22,6 +22,7 @@ from saga_orchestrator import (
 from saga_orchestrator.cli.unstarted import examine_starts
 from saga_orchestrator.ports.store import SagaFilter, Store
 from saga_stores.postgres import starts
+from tests.support.doctor import examine
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -329,9 +330,10 @@ async def test_a_crash_in_between_does_no_harm(
 
     async def kill_once(connection: asyncpg.Connection, *rest: Any) -> None:
         nonlocal killed
-        written = await connection.fetchval("SELECT count(*) FROM sagas")
-        if rest[-1] and written and not killed:
+        written = "SELECT count(*) FROM sagas"
+        if await connection.fetchval(written) and not killed:
             killed += 1
+            assert await psql.fetchval(written) == 0  # it comes and goes with the rest
             pid = connection.get_server_pid()
             await psql.fetchval("SELECT pg_terminate_backend($1)", pid)
         await settle(connection, *rest)
@@ -392,6 +394,12 @@ async def test_what_is_refused_stays_for_a_person(
         refused["KeyConflict: key 'taken'"] = conflict
         for told, saga_id in refused.items():
             assert told in await refusal(psql, saga_id)
+        # It waits for a person, whatever was changed beside the error.
+        await psql.execute(
+            "UPDATE saga_starts SET context = $1, created_at = now() - interval '1 h'",
+            json.dumps(CONTEXT),
+        )
+        await ended(manager, await ask(psql))
     found = await findings(client)
     assert all(finding.level == "wrong" for finding in found)
     text = "\n".join(f"{finding.text} fix: {finding.fix}" for finding in found)
@@ -425,6 +433,9 @@ async def test_a_name_that_nobody_knows_waits(
     assert "1 start of gift" in finding.text
     assert "no engine at work knows this definition" in finding.text
     assert "has 'gift'" in finding.fix
+    done = await examine("--store", postgres_url)
+    assert done.returncode == 1
+    assert f"✗ starts: {finding.text}\n    fix: {finding.fix}\n" in done.stdout
     async with engine(postgres_url, ORDER, GIFT) as manager:
         await ended(manager, gift)
     assert await findings(client) == []

@@ -411,16 +411,16 @@ DELETE FROM sagas USING old WHERE sagas.id = old.id RETURNING sagas.id
 SELECT found.id, found.name, found.context, found.key
 FROM unnest($2::text[]) AS wanted (name)
 CROSS JOIN LATERAL (
-    SELECT id, saga_starts.name, context::text AS context, key
+    SELECT id, saga_starts.name, context::text AS context, key, created_at
     FROM saga_starts
     WHERE saga_starts.name = wanted.name
         AND error = ''
         AND try_at <= (SELECT coalesce($1::timestamptz, clock_timestamp()))
-    ORDER BY id
+    ORDER BY created_at, id
     LIMIT $3
     FOR UPDATE SKIP LOCKED
 ) AS found
-ORDER BY found.id
+ORDER BY found.created_at, found.id
 
 -- name: settle_starts
 -- $1 sagas that are there; $2 refused ones and $3 why; $4 those that a lock was in

@@ -21,8 +21,10 @@ CREATE TABLE saga_starts (
 );
 
 -- An engine looks for the definitions that it knows, so that starts that nobody can
--- take are not read again and again.
-CREATE INDEX saga_starts_waiting ON saga_starts (name, id) WHERE error = '';
+-- take are not read again and again. Not by id: the planner might walk the primary
+-- key instead, past all the others.
+CREATE INDEX saga_starts_waiting ON saga_starts (name, created_at, id)
+    WHERE error = '';
 
 -- The door. It runs with the rights of the owner: who may call it need not read or
 -- write a table, and no row gets in that was not checked.

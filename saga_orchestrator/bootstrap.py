@@ -36,6 +36,7 @@ def open_manager(
         engine=engine,
         topology=settings.topology,
         concurrency=settings.concurrency,
+        keep=settings.keep,
         migrate=migrate,
         watch=settings.stale_thresholds if engine else None,
     )

@@ -9,24 +9,32 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-import re
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from tomllib import TOMLDecodeError
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, ValidationError
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    field_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
     TomlConfigSettingsSource,
 )
 
 from saga_orchestrator.core.waiting import StaleAfter
+from saga_orchestrator.durations import parse_duration
 from saga_orchestrator.errors import ConfigurationError
+from saga_orchestrator.ports.store import Keep
 from saga_orchestrator.wire.topology import Topology
 
 FILE = Path("saga.toml")
@@ -38,20 +46,6 @@ _OTHERS = ("DEBUG", *(f"{name.upper()}_FILE" for name in _SECRETS))
 """Variables that the command itself reads; no settings."""
 
 _NAMES = Topology()
-_DURATION = re.compile(r"([0-9]{1,6})(s|m|h|d)\Z", re.ASCII)
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-
-
-def duration_of(text: str) -> dt.timedelta:
-    """Return the duration that ``90s``, ``10m``, ``2h`` or ``1d`` stands for.
-
-    Raises:
-        ValueError: it is none of these, or zero.
-    """
-    match = _DURATION.match(text)
-    if match is None or not int(match[1]):
-        raise ValueError(f"{text!r} is no duration: write 90s, 10m, 2h or 1d")
-    return dt.timedelta(**{_UNITS[match[2]]: int(match[1])})
 
 
 def duration_text(duration: dt.timedelta) -> str:
@@ -66,7 +60,10 @@ def duration_text(duration: dt.timedelta) -> str:
 def _checked_duration(value: object) -> dt.timedelta:
     if isinstance(value, dt.timedelta):
         return value
-    return duration_of(str(value))
+    duration = parse_duration(str(value))
+    if not duration:
+        raise ValueError("must not be zero")
+    return duration
 
 
 Duration = Annotated[
@@ -119,6 +116,9 @@ class Settings(BaseSettings):
         store: the store's URL.
         broker: the broker's URL.
         concurrency: handlers that run at a time.
+        retention: for how long sagas are kept after their end, by the definition's
+            name, and ``*`` for all others, as durations: ``30d``, or ``forever``. As
+            one text ``30d, order_processing=7d``.
         drain_seconds: how long a stopping process finishes what it has begun.
         log_level: from which level on log lines are written, to stderr.
         log_format: ``auto`` is for people on a terminal, else JSON.
@@ -140,6 +140,7 @@ class Settings(BaseSettings):
     store: str = "sqlite:///saga.db"
     broker: str = "memory://"
     concurrency: int = Field(default=64, ge=1, le=10_000)
+    retention: Annotated[dict[str, str], NoDecode] = Field(default_factory=dict)
     drain_seconds: float = Field(default=25.0, ge=0, le=3600)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"
@@ -171,6 +172,28 @@ class Settings(BaseSettings):
     def stale_thresholds(self) -> StaleAfter:
         """After how long sagas that wait are stale."""
         return StaleAfter(self.stale_after, self.stale)
+
+    @field_validator("retention", mode="before")
+    @classmethod
+    def _read_retention(cls, value: object) -> object:
+        """Take one text for a table, as flags and the environment have it."""
+        if not isinstance(value, str):
+            return value
+        pairs = [item.rpartition("=") for item in value.split(",") if item.strip()]
+        return {name.strip() or "*": age.strip() for name, _, age in pairs}
+
+    @field_validator("retention")
+    @classmethod
+    def _check_retention(cls, value: dict[str, str]) -> dict[str, str]:
+        for age in value.values():
+            _age(age)
+        return value
+
+    @property
+    def keep(self) -> Keep:
+        """For how long sagas are kept."""
+        ages = {name: _age(age) for name, age in self.retention.items()}
+        return Keep(ages.pop("*", None), ages)
 
     @property
     def topology(self) -> Topology:
@@ -251,3 +274,7 @@ def _unknown(name: str) -> str:
         return f"{FILE}: unknown setting {name!r}; did you mean {near[0]!r}?"
     known = ", ".join(Settings.model_fields)
     return f"{FILE}: unknown setting {name!r}; use one of {known}"
+
+
+def _age(text: str) -> dt.timedelta | None:
+    return None if text == "forever" else parse_duration(text)

@@ -31,6 +31,7 @@ from saga_orchestrator.cli.options import (
     settings_of,
 )
 from saga_orchestrator.cli.terminal import ALARM, DONE, NOT_DONE, emit, emit_json
+from saga_orchestrator.cli.unstarted import examine_starts
 from saga_orchestrator.core.events import ResendRequested
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.errors import StoreDataError
@@ -109,6 +110,8 @@ async def _all_findings(
             store = await Store.open(settings.store, migrate=False)
             try:
                 async for finding in examine_store(store, clock):
+                    yield finding
+                async for finding in examine_starts(store):
                     yield finding
                 async for finding in examine_rows(store):
                     yield finding

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from saga_orchestrator.api.documents import Document, saga_document, unreadable_document
+from saga_orchestrator.cli.instants import When, parse_when
 from saga_orchestrator.cli.options import (
     JsonOption,
     StoreOption,
@@ -26,6 +29,7 @@ from saga_orchestrator.cli.terminal import (
 from saga_orchestrator.core.ids import SagaId, is_saga_id
 from saga_orchestrator.core.saga import Saga
 from saga_orchestrator.core.states import SagaState
+from saga_orchestrator.errors import PayloadError
 from saga_orchestrator.ports.store import Page, SagaFilter, Unreadable
 
 if TYPE_CHECKING:
@@ -47,6 +51,28 @@ def list_sagas(
     key: Annotated[
         str | None, typer.Option("--key", metavar="KEY", help="The start key.")
     ] = None,
+    created_after: Annotated[
+        str | None,
+        typer.Option("--created-after", metavar="WHEN", help="Started then or later."),
+    ] = None,
+    created_before: Annotated[
+        str | None,
+        typer.Option("--created-before", metavar="WHEN", help="Started before."),
+    ] = None,
+    updated_after: Annotated[
+        str | None,
+        typer.Option(
+            "--updated-after", metavar="WHEN", help="Last changed then or later."
+        ),
+    ] = None,
+    updated_before: Annotated[
+        str | None,
+        typer.Option("--updated-before", metavar="WHEN", help="Last changed before."),
+    ] = None,
+    reason: Annotated[
+        str | None,
+        typer.Option("--reason", metavar="TEXT", help="A part of why it stopped."),
+    ] = None,
     limit: Annotated[
         int, typer.Option("--limit", metavar="N", min=1, max=1000, help="At most.")
     ] = 50,
@@ -62,24 +88,38 @@ def list_sagas(
     "!3" behind a state: three open residuals, effects that may stand outside
     the saga's account; see `saga residual list`.
 
+    WHEN is an instant with its time zone, 2026-11-29T14:30Z, or a time before now:
+    90s, 10m, 1h, 30d. The text of --reason is looked for as it is, wherever it
+    stands; small or capital a to z are the same.
+
     One whose row in the store is damaged is listed as unreadable, with what is
     wrong; it holds up no other.
 
     With --json one saga a line (JSON Lines), without context and outputs.
 
     Example:
-        saga list --state failed --name order_processing --limit 20
+        saga list --state failed --updated-after 1h --reason CardDeclined
     """
     if before is not None and not is_saga_id(before):
         raise typer.BadParameter(f"--before: {before!r} is no saga id")
-    which = SagaFilter(
-        states=frozenset(state or ()),
-        name=name,
-        key=key,
-        before=None if before is None else SagaId(before),
-        limit=limit,
-    )
-    page = asyncio.run(_page(settings_of(store=store), which))
+    bounds = {
+        "created_from": parse_when("--created-after", created_after),
+        "created_to": parse_when("--created-before", created_before),
+        "updated_from": parse_when("--updated-after", updated_after),
+        "updated_to": parse_when("--updated-before", updated_before),
+    }
+    try:
+        which = SagaFilter(
+            states=frozenset(state or ()),
+            name=name,
+            key=key,
+            before=None if before is None else SagaId(before),
+            limit=limit,
+            text=reason,
+        )
+    except PayloadError as error:
+        raise typer.BadParameter(f"--reason: {error.problem}") from error
+    page = asyncio.run(_page(settings_of(store=store), which, bounds))
     found = {saga.id: saga for saga in page.items} | {
         one.saga_id: one for one in page.unreadable
     }
@@ -96,8 +136,17 @@ def list_sagas(
         note(f"there may be more: --before {min(found)}")
 
 
-async def _page(settings: Settings, which: SagaFilter) -> Page[Saga]:
+async def _page(
+    settings: Settings, which: SagaFilter, bounds: Mapping[str, When | None]
+) -> Page[Saga]:
     async with client(settings) as manager:
+        given = {name: when for name, when in bounds.items() if when is not None}
+        if given:
+            now = await manager.store.now()
+            instants: dict[str, Any] = {
+                name: when.instant(now) for name, when in given.items()
+            }
+            which = replace(which, **instants)
         return await manager.store.page(which)
 
 

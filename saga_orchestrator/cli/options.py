@@ -49,6 +49,14 @@ DrainOption = Annotated[
         help="Time to finish what has begun after SIGTERM.",
     ),
 ]
+RetentionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--retention",
+        metavar="AGE",
+        help="Delete sagas so long after their end: 30d, or 30d,NAME=7d.",
+    ),
+]
 LogLevelOption = Annotated[
     str | None,
     typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning, error."),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import abc
 import datetime as dt
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
@@ -35,6 +35,7 @@ from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.saga import Saga, SagaData
 from saga_orchestrator.core.states import ACTIVE, Direction, SagaState, StepState
 from saga_orchestrator.errors import (
+    ConfigurationError,
     SagaAlreadyExistsError,
     SagaNotFoundError,
     TransitionRefused,
@@ -43,6 +44,9 @@ from saga_orchestrator.ports.adapters import STORES, adapter_for
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.keys import ApiKeys
 from saga_orchestrator.ports.overview import Overview, PoolUse, Waiting
+from saga_orchestrator.ports.saga_filter import (
+    SagaFilter as SagaFilter,  # noqa: PLC0414 - it is part of this contract
+)
 
 LEASE = dt.timedelta(seconds=5)
 """How long a new outbox row belongs to the process that wrote it."""
@@ -137,22 +141,20 @@ class Page(Generic[_Item]):
 
 
 @dataclass(frozen=True, slots=True)
-class SagaFilter:
-    """Which sagas to list; newest first.
+class Keep:
+    """For how long sagas are kept after their end; None: for ever.
 
     Attributes:
-        states: any of these; empty: all.
-        name: the definition's name; None: any.
-        key: the start key; None: any.
-        before: only ids below this one: the cursor of the next page.
-        limit: rows at most.
+        others: those whose definition is not named.
+        by_name: by the name of the definition.
     """
 
-    states: frozenset[SagaState] = field(default_factory=frozenset)
-    name: str | None = None
-    key: str | None = None
-    before: SagaId | None = None
-    limit: int = 100
+    others: dt.timedelta | None = None
+    by_name: Mapping[str, dt.timedelta | None] = field(default_factory=dict)
+
+    def age(self, name: str) -> dt.timedelta | None:
+        """Return how long a definition's sagas are kept."""
+        return self.by_name.get(name, self.others)
 
 
 class Store(abc.ABC):
@@ -402,6 +404,23 @@ class Store(abc.ABC):
         """
 
     @abc.abstractmethod
+    async def prune(self, keep: Keep, limit: int) -> int:
+        """Delete sagas that ended long ago, per definition the oldest first.
+
+        Never one that has not ended, that has an open residual or a residual whose
+        undo has not ended, or of which a command is not settled.
+
+        Args:
+            keep: for how long each is kept after its end.
+            limit: sagas at most, per definition.
+
+        Returns:
+            How many were deleted; fewer than ``limit``: there are no more now.
+
+        Atomic: all or nothing. Any number of replicas may prune at once.
+        """
+
+    @abc.abstractmethod
     async def acquire_engine(self) -> None:
         """Claim the right to run an engine on this store.
 
@@ -415,6 +434,32 @@ class Store(abc.ABC):
     @abc.abstractmethod
     async def close(self) -> None:
         """Release connections, threads and locks; idempotent."""
+
+    # -- what only some stores can ------------------------------------------
+
+    async def transact_within(
+        self, connection: object, events: Sequence[Event]
+    ) -> list[Decision]:
+        """Decide and perform a batch inside a transaction that the caller opened.
+
+        What it writes is there when the caller commits, and was never there if the
+        caller does not. The commands belong to no process: any relay takes them
+        after the commit.
+
+        Args:
+            connection: the caller's, to the database of this store.
+            events: as ``transact``.
+
+        Raises:
+            ConfigurationError: this store cannot, or the connection is of no use;
+                the caller's transaction is as it was.
+            StoreError: as ``transact``; so is it then.
+        """
+        del connection, events
+        raise ConfigurationError(
+            "connection: only a store on PostgreSQL can start a saga inside your own "
+            "transaction; start it after your commit, with a key"
+        )
 
     # -- the classic operations, on top of transact ------------------------
 

@@ -10,9 +10,10 @@ from saga_orchestrator.core.waiting import StaleAfter
 from saga_orchestrator.ports.adapters import BROKERS, adapter_for
 from saga_orchestrator.ports.broker import Broker
 from saga_orchestrator.ports.clock import Clock, SystemClock
-from saga_orchestrator.ports.store import Store
+from saga_orchestrator.ports.store import Keep, Store
 from saga_orchestrator.runtime.engine import Client, Engine
 from saga_orchestrator.runtime.registry import Registry
+from saga_orchestrator.runtime.starting import Catalogue
 from saga_orchestrator.telemetry.logging import spare_stdout
 from saga_orchestrator.wire.topology import Topology
 
@@ -28,9 +29,11 @@ class Parts:
     broker: str | Broker | None
     broker_may_be_away: bool
     registry: Registry
+    catalogue: Catalogue
     engine: bool | None
     topology: Topology
     concurrency: int
+    keep: Keep
     migrate: bool | None
     clock: Clock | None
     rng: random.Random
@@ -117,4 +120,6 @@ def _engine(parts: Parts, store: Store, broker: Broker | None, clock: Clock) -> 
         topology=parts.topology,
         concurrency=parts.concurrency,
         watch=parts.watch,
+        keep=parts.keep,
+        catalogue=parts.catalogue,
     )

@@ -15,7 +15,8 @@ from saga_orchestrator.core.states import SagaState
 from saga_orchestrator.core.waiting import StaleAfter
 from saga_orchestrator.ports.broker import Broker
 from saga_orchestrator.ports.clock import Clock
-from saga_orchestrator.ports.store import LEASE, SagaFilter, Store
+from saga_orchestrator.ports.starts import StartRequests
+from saga_orchestrator.ports.store import LEASE, Keep, SagaFilter, Store
 from saga_orchestrator.runtime.complaints import Complaints
 from saga_orchestrator.runtime.intake import Intake
 from saga_orchestrator.runtime.outage import Outage
@@ -27,8 +28,11 @@ from saga_orchestrator.runtime.receiver import Receiver
 from saga_orchestrator.runtime.recount import Recount
 from saga_orchestrator.runtime.registry import Registry
 from saga_orchestrator.runtime.relay import OutboxRelay
+from saga_orchestrator.runtime.requested_starts import RequestedStarts
+from saga_orchestrator.runtime.retention import Retention
 from saga_orchestrator.runtime.routes import Routes
 from saga_orchestrator.runtime.sinks import LocalSink, RemoteSink
+from saga_orchestrator.runtime.starting import Catalogue
 from saga_orchestrator.runtime.supervisor import Supervisor
 from saga_orchestrator.runtime.timers import Timers
 from saga_orchestrator.runtime.traces import Traces
@@ -112,6 +116,8 @@ class Engine(Client):
         topology: Topology,
         concurrency: int,
         watch: StaleAfter | None = None,
+        keep: Keep,
+        catalogue: Catalogue,
     ) -> None:
         super().__init__(store, clock, rng, lease=LEASE)
         self.broker = broker
@@ -142,6 +148,11 @@ class Engine(Client):
         )
         self._relay = OutboxRelay(store, self._publisher, clock, rng, away)
         self._timers = Timers(store, self.pipeline, clock, rng, away)
+        self._retention = Retention(store, keep, clock, rng, away)
+        self._prunes = keep != Keep()
+        self._starts: RequestedStarts | None = None
+        if isinstance(store, StartRequests) and catalogue.names:
+            self._starts = RequestedStarts(store, catalogue, clock, rng, away)
         self._intake = Intake(
             broker=broker,
             store=store,
@@ -190,6 +201,10 @@ class Engine(Client):
         if self._watch is not None:
             self.supervisor.loop("watch", self._watch.run)
             self.supervisor.loop("recount", self._recount.run)
+        if self._prunes:
+            self.supervisor.loop("retention", self._retention.run)
+        if self._starts is not None:
+            self.supervisor.loop("starts", self._starts.run)
 
     async def drain(self, seconds: float) -> None:
         """Take nothing new, finish what has begun, publish what was decided."""

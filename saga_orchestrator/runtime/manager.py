@@ -15,7 +15,7 @@ from saga_orchestrator.core.waiting import StaleAfter
 from saga_orchestrator.participant.handlers import Handlers
 from saga_orchestrator.ports.broker import Broker
 from saga_orchestrator.ports.clock import Clock
-from saga_orchestrator.ports.store import SagaRecord, Store
+from saga_orchestrator.ports.store import Keep, SagaRecord, Store
 from saga_orchestrator.runtime.assembly import (
     CONCURRENCY,
     Assembled,
@@ -31,7 +31,7 @@ from saga_orchestrator.runtime.monitor import (
     find_stale,
 )
 from saga_orchestrator.runtime.opening import Opening
-from saga_orchestrator.runtime.operator import checked_id
+from saga_orchestrator.runtime.operator import checked_id, saga_of
 from saga_orchestrator.runtime.registry import Registry
 from saga_orchestrator.runtime.starting import Catalogue, saga_started
 from saga_orchestrator.telemetry import tracing
@@ -63,6 +63,7 @@ class Manager(Completer):
         engine: bool | None = None,
         topology: Topology | None = None,
         concurrency: int = CONCURRENCY,
+        keep: Keep | None = None,
         migrate: bool | None = None,
         clock: Clock | None = None,
         rng: random.Random | None = None,
@@ -85,6 +86,7 @@ class Manager(Completer):
                 commits, and an engine elsewhere, on the same store, does the rest.
             topology: names on the broker; None: the usual ones.
             concurrency: handlers that run at a time.
+            keep: for how long an engine keeps sagas after their end; None: for ever.
             migrate: bring the store's schema up to date first; None: where it
                 is embedded.
             clock: where the time comes from; None: the machine, and for a
@@ -99,20 +101,23 @@ class Manager(Completer):
                 that is not there.
             StoreError, BrokerError: a part cannot be opened; says which and why.
         """
+        registry = Registry(handlers)
+        catalogue = Catalogue(registry, definitions)
         parts = Parts(
             store=store,
             broker=broker,
             broker_may_be_away=broker_may_be_away,
-            registry=Registry(handlers),
+            registry=registry,
+            catalogue=catalogue,
             engine=engine,
             topology=topology or Topology(),
             concurrency=concurrency,
+            keep=keep or Keep(),
             migrate=migrate,
             clock=clock,
             rng=rng or random.SystemRandom(),
             watch=watch,
         )
-        catalogue = Catalogue(parts.registry, definitions)
 
         async def opener() -> Manager:
             assembled = await assemble(parts)
@@ -158,6 +163,7 @@ class Manager(Completer):
         context: Mapping[str, Any] | None = None,
         *,
         key: str | None = None,
+        connection: object | None = None,
     ) -> Saga:
         """Start a saga; it exists and runs once this returns.
 
@@ -168,11 +174,16 @@ class Manager(Completer):
             context: JSON data that handlers and conditions read.
             key: makes the start idempotent: while the saga is kept, the same key
                 with the same body returns it, whatever its state.
+            connection: an asyncpg connection to the store's database, in a
+                transaction of yours: the saga exists if and only if you commit, and
+                runs within a second of it. Only with PostgreSQL.
 
         Returns:
             The saga after its first transition.
 
         Raises:
+            ConfigurationError: the connection is of no use; says why. Here, as with
+                all others, your transaction is as it was.
             KeyConflict: the key belongs to a saga with another body.
             DefinitionError: no such name, or the steps make no saga.
             HandlerNotFoundError: an action of this process has no handler.
@@ -191,7 +202,10 @@ class Manager(Completer):
                 ad_hoc=steps is not None,
                 traceparent=traceparent,
             )
-            return await self._submit(started)
+            if connection is None:
+                return await self._submit(started)
+            (decision,) = await self._store.transact_within(connection, [started])
+            return saga_of(decision)
 
     async def get(self, saga_id: str) -> Saga:
         """Return a saga with its context and outputs.

@@ -267,11 +267,15 @@ class Operator:
         return record
 
     async def _submit(self, event: Event) -> Saga:
-        decision = await self._commits.submit(event, patience=PATIENCE_SECONDS)
-        if decision.refusal is not None:
-            raise decision.refusal
-        assert decision.saga is not None, "only answers may be about no saga"
-        return decision.saga
+        return saga_of(await self._commits.submit(event, patience=PATIENCE_SECONDS))
+
+
+def saga_of(decision: Decision) -> Saga:
+    """Return the saga after a start or a request; raise what it was refused with."""
+    if decision.refusal is not None:
+        raise decision.refusal
+    assert decision.saga is not None, "only answers may be about no saga"
+    return decision.saga
 
 
 def checked_id(saga_id: str) -> SagaId:

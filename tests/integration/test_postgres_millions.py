@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -22,17 +23,23 @@ ENDED = 200_000
 KEPT = f"{0:026}"
 
 HOT: dict[str, list[Any]] = {
-    "due": [None, 256],
-    "next_due": [],
+    "due": [None, 256, []],
+    "next_due": [[]],
     "claim": [None, 256, SECOND],
     "lock": [[KEPT], ["order"], ["key-7"]],
     "snapshots": [[KEPT]],
-    "find_active": [["started", "compensating", "failed"], None, None, None, 100],
+    "find_active": [
+        *(["started", "compensating", "failed"], None, None, None, 100),
+        *(dt.datetime(2020, 1, 1, tzinfo=dt.UTC), None, None, None, "card"),
+    ],
+    "take_starts": [None, ["order"], 16],
     "open_residuals": [100, "", 0],
     "requests": [[KEPT], ["retry_requested"]],
 }
 # What people look for may wait for the statistics of a new database.
-FOR_PEOPLE: dict[str, list[Any]] = {"find_key": [None, None, "key-7", None, 100]}
+FOR_PEOPLE: dict[str, list[Any]] = {
+    "find_key": [None, None, "key-7", None, 100, *[None] * 5]
+}
 
 
 def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -74,6 +81,12 @@ async def _copy(connection: asyncpg.Connection, saga_id: str) -> None:
     await connection.execute(
         f"INSERT INTO sagas ({', '.join(names)}) SELECT {values}"
         f" FROM sagas, generate_series(1, {ENDED}) AS n WHERE id = '{saga_id}'"
+    )
+    # And as many starts whose definition no engine knows.
+    await connection.execute(
+        "INSERT INTO saga_starts (id, name, context, created_at)"
+        f" SELECT lpad(n::text, 26, '0'), 'nobody', '{{}}', now()"
+        f" FROM generate_series(1, {ENDED}) AS n"
     )
 
 

@@ -26,6 +26,7 @@ from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.overview import Overview, Waiting
 from saga_orchestrator.ports.store import (
     LEASE,
+    Keep,
     Migration,
     OutboxRow,
     Page,
@@ -228,6 +229,10 @@ class StoreHandle(Store):
         self._perform("delete", saga_id)
         self._enter(lambda: self._books.delete(record))
         await self._answer()
+
+    async def prune(self, keep: Keep, limit: int) -> NoReturn:
+        """Never called: the engines of a world keep all, and people delete."""
+        raise NotImplementedError
 
     async def acquire_engine(self) -> None:
         """Grant it: the engines of a world share its store."""

@@ -1,4 +1,4 @@
-"""The command `saga doctor --resend`, as a person runs it after an accident."""
+"""The command `saga doctor`, as a person runs it after an accident."""
 
 from __future__ import annotations
 
@@ -10,22 +10,24 @@ from pathlib import Path
 _ROOT = Path(__file__).parents[2]
 
 
-async def resend_all(*, store: str, broker: str) -> str:
-    """Have every open command sent again; return what the doctor says.
-
-    It may find something to mend; that is for the test to read.
-    """
-    done = await asyncio.to_thread(
+async def examine(*options: str) -> subprocess.CompletedProcess[str]:
+    """Return what the doctor says, and its exit code."""
+    return await asyncio.to_thread(
         subprocess.run,
-        [
-            *(sys.executable, "-m", "saga_orchestrator", "doctor", "--resend"),
-            *("--store", store, "--broker", broker),
-        ],
+        [sys.executable, "-m", "saga_orchestrator", "doctor", *options],
         cwd=_ROOT,
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+async def resend_all(*, store: str, broker: str) -> str:
+    """Have every open command sent again; return what the doctor says.
+
+    It may find something to mend; that is for the test to read.
+    """
+    done = await examine("--resend", "--store", store, "--broker", broker)
     assert done.returncode in (0, 1), done.stdout + done.stderr
     assert "✓ resend" in done.stdout
     return done.stdout

@@ -20,8 +20,10 @@ from saga_orchestrator.core.states import SagaState
 from saga_orchestrator.errors import ConfigurationError, SagaNotFoundError
 from saga_orchestrator.ports.clock import Clock, SystemClock
 from saga_orchestrator.ports.overview import Overview, Waiting
+from saga_orchestrator.ports.saga_filter import plain
 from saga_orchestrator.ports.store import (
     LEASE,
+    Keep,
     Migration,
     OutboxRow,
     Page,
@@ -44,6 +46,7 @@ from saga_stores.memory.loading import (
     record_of,
 )
 from saga_stores.memory.monitoring import overview, waiting
+from saga_stores.memory.pruning import prunable
 from saga_stores.memory.tables import CODEC, Tables
 
 _SHARED: dict[str, Tables] = {}
@@ -191,14 +194,7 @@ class MemorySagaStore(Store):
     async def page(self, which: SagaFilter) -> Page[Saga]:
         """Return snapshots without data, newest first; all of them can be read."""
         await self._turn()
-        found = [
-            saga
-            for saga in self._tables.sagas.values()
-            if (not which.states or saga.state in which.states)
-            and which.name in (None, saga.name)
-            and which.key in (None, saga.key)
-            and (which.before is None or saga.id < which.before)
-        ]
+        found = [saga for saga in self._tables.sagas.values() if _fits(which, saga)]
         found.sort(key=lambda saga: saga.id, reverse=True)
         return Page(found[: which.limit], [])
 
@@ -248,6 +244,14 @@ class MemorySagaStore(Store):
         require_deletable(saga, has_commands=bool(commands))
         self._tables.drop(saga)
 
+    async def prune(self, keep: Keep, limit: int) -> int:
+        """Delete sagas that ended long ago."""
+        await self._turn()
+        found = prunable(self._tables, keep, self._clock.now(), limit)
+        for saga in found:
+            self._tables.drop(saga)
+        return len(found)
+
     # -- the rest ----------------------------------------------------------
 
     async def acquire_engine(self) -> None:
@@ -258,3 +262,21 @@ class MemorySagaStore(Store):
 
     async def _turn(self) -> None:
         await self._clock.sleep(0)
+
+
+def _fits(which: SagaFilter, saga: Saga) -> bool:
+    return (
+        (not which.states or saga.state in which.states)
+        and which.name in (None, saga.name)
+        and which.key in (None, saga.key)
+        and (which.before is None or saga.id < which.before)
+        and _within(which.created_from, saga.created_at, which.created_to)
+        and _within(which.updated_from, saga.updated_at, which.updated_to)
+        and (which.text is None or plain(which.text) in plain(saga.reason))
+    )
+
+
+def _within(
+    start: dt.datetime | None, instant: dt.datetime, end: dt.datetime | None
+) -> bool:
+    return (start is None or start <= instant) and (end is None or instant < end)

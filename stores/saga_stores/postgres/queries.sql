@@ -68,17 +68,25 @@ WITH plans AS (
     )
     WHERE sagas.id = after.id
 ), patches AS (
+    -- JSON comes as text: a caller's own connection may have a codec for json.
     INSERT INTO saga_data (saga_id, revision, patch)
-    SELECT * FROM unnest($39::text[], $40::integer[], $41::json[])
+    SELECT saga_id, revision, patch::json
+    FROM unnest($39::text[], $40::integer[], $41::text[])
+        AS new (saga_id, revision, patch)
 ), entries AS (
     INSERT INTO saga_history (
         saga_id, seq, at, kind, state, step, direction, generation, attempt,
         data, sent
     )
-    SELECT * FROM unnest(
+    SELECT saga_id, seq, at, kind, state, step, direction, generation, attempt,
+        data::json, sent::json
+    FROM unnest(
         $42::text[], $43::integer[], $44::timestamptz[], $45::text[], $46::text[],
         $47::text[], $48::text[], $49::integer[], $50::integer[],
-        $51::json[], $52::json[]
+        $51::text[], $52::text[]
+    ) AS new (
+        saga_id, seq, at, kind, state, step, direction, generation, attempt,
+        data, sent
     )
 ), dispatches AS (
     -- One that is there already is a resend: it is claimed anew.
@@ -138,11 +146,11 @@ SELECT digest, text FROM saga_plans WHERE digest = ANY ($1::text[])
 -- name: data
 -- Contexts and outputs, which never change once written: no transaction needed.
 -- $1 sagas whose patches to read; $2 and $3 history entries
-SELECT saga_id, revision AS number, patch AS value, true AS is_patch
+SELECT saga_id, revision AS number, patch::text AS value, true AS is_patch
 FROM saga_data
 WHERE saga_id = ANY ($1::text[])
 UNION ALL
-SELECT saga_id, seq, data, false
+SELECT saga_id, seq, data::text, false
 FROM saga_history
 JOIN unnest($2::text[], $3::integer[]) AS wanted (saga_id, seq) USING (saga_id, seq)
 
@@ -268,8 +276,9 @@ WHERE saga_id = $1
 ORDER BY created_at, step, generation
 
 -- name: find
--- '~' is above every id.
--- $1 states, $2 name, $3 key, $4 before, $5 limit
+-- '~' is above every id. The collation C has no other capitals than A to Z.
+-- $1 states, $2 name, $3 key, $4 before, $5 limit, $6-$7 created from and to,
+-- $8-$9 updated from and to, $10 part of the reason, in small letters
 SELECT id, name, key, fingerprint, plan_digest, created_at, undoes,
     state, direction, halting, version, revision, ignored, residuals,
     steps, timers, updated_at, ended_at, deadline_at, wake_at, reason
@@ -278,6 +287,11 @@ WHERE id < coalesce($4::text, '~')
     AND ($1::text[] IS NULL OR state = ANY ($1))
     AND ($2::text IS NULL OR name = $2)
     AND ($3::text IS NULL OR key = $3)
+    AND ($6::timestamptz IS NULL OR created_at >= $6)
+    AND ($7::timestamptz IS NULL OR created_at < $7)
+    AND ($8::timestamptz IS NULL OR updated_at >= $8)
+    AND ($9::timestamptz IS NULL OR updated_at < $9)
+    AND ($10::text IS NULL OR strpos(lower(reason COLLATE "C"), $10) > 0)
 ORDER BY id DESC
 LIMIT $5
 
@@ -292,6 +306,11 @@ WHERE id < coalesce($4::text, '~')
     AND state = ANY ($1::text[])
     AND ($2::text IS NULL OR name = $2)
     AND ($3::text IS NULL OR key = $3)
+    AND ($6::timestamptz IS NULL OR created_at >= $6)
+    AND ($7::timestamptz IS NULL OR created_at < $7)
+    AND ($8::timestamptz IS NULL OR updated_at >= $8)
+    AND ($9::timestamptz IS NULL OR updated_at < $9)
+    AND ($10::text IS NULL OR strpos(lower(reason COLLATE "C"), $10) > 0)
 ORDER BY id DESC
 LIMIT $5
 
@@ -305,6 +324,11 @@ WHERE key = $3
     AND id < coalesce($4::text, '~')
     AND ($1::text[] IS NULL OR state = ANY ($1))
     AND ($2::text IS NULL OR name = $2)
+    AND ($6::timestamptz IS NULL OR created_at >= $6)
+    AND ($7::timestamptz IS NULL OR created_at < $7)
+    AND ($8::timestamptz IS NULL OR updated_at >= $8)
+    AND ($9::timestamptz IS NULL OR updated_at < $9)
+    AND ($10::text IS NULL OR strpos(lower(reason COLLATE "C"), $10) > 0)
 ORDER BY id DESC
 LIMIT $5
 
@@ -386,6 +410,103 @@ WITH data AS (
 )
 DELETE FROM sagas WHERE id = $1
 
+-- name: prune
+-- Ended long ago, and needed by nobody. Each definition has an age of its own, so
+-- they are looked up one by one, each with one look at the index `sagas_ended`;
+-- rows that another replica deletes now are skipped.
+-- $1 now, $2 limit, $3 age of those not named, $4 names and $5 their ages
+WITH RECURSIVE clock AS MATERIALIZED (
+    SELECT coalesce($1::timestamptz, clock_timestamp()) AS now
+), names AS (
+    (SELECT name FROM sagas WHERE ended_at IS NOT NULL ORDER BY name LIMIT 1)
+    UNION ALL
+    SELECT (
+        SELECT sagas.name
+        FROM sagas
+        WHERE ended_at IS NOT NULL AND sagas.name > names.name
+        ORDER BY sagas.name
+        LIMIT 1
+    )
+    FROM names
+    WHERE names.name IS NOT NULL
+), ages (name, age) AS (
+    SELECT names.name, CASE WHEN own.name IS NULL THEN $3::interval ELSE own.age END
+    FROM names
+    LEFT JOIN unnest($4::text[], $5::interval[]) AS own (name, age)
+        ON own.name = names.name
+), old AS MATERIALIZED (
+    SELECT found.id
+    FROM ages
+    CROSS JOIN LATERAL (
+        SELECT id
+        FROM sagas
+        WHERE sagas.name = ages.name
+            AND ended_at <= (SELECT now FROM clock) - ages.age
+            AND residuals = 0
+            AND NOT EXISTS (
+                SELECT FROM saga_outbox WHERE saga_outbox.saga_id = sagas.id
+            )
+            AND NOT EXISTS (
+                SELECT
+                FROM saga_residuals AS residual
+                JOIN sagas AS undo ON undo.id = residual.undo_id
+                WHERE residual.saga_id = sagas.id AND undo.ended_at IS NULL
+            )
+        ORDER BY ended_at, id
+        LIMIT $2
+        FOR UPDATE SKIP LOCKED
+    ) AS found
+), data AS (
+    DELETE FROM saga_data USING old WHERE saga_id = old.id
+), history AS (
+    DELETE FROM saga_history USING old WHERE saga_id = old.id
+), ignored AS (
+    DELETE FROM saga_ignored USING old WHERE saga_id = old.id
+), residuals AS (
+    DELETE FROM saga_residuals USING old WHERE saga_id = old.id
+)
+DELETE FROM sagas USING old WHERE sagas.id = old.id RETURNING sagas.id
+
+-- name: take_starts
+-- Each definition has its turn; starts that another engine takes are locked, so
+-- they are skipped. $1 now, $2 names, $3 limit per name
+SELECT found.id, found.name, found.context, found.key
+FROM unnest($2::text[]) AS wanted (name)
+CROSS JOIN LATERAL (
+    SELECT id, saga_starts.name, context::text AS context, key, created_at
+    FROM saga_starts
+    WHERE saga_starts.name = wanted.name
+        AND error = ''
+        AND try_at <= (SELECT coalesce($1::timestamptz, clock_timestamp()))
+    ORDER BY created_at, id
+    LIMIT $3
+    FOR UPDATE SKIP LOCKED
+) AS found
+ORDER BY found.created_at, found.id
+
+-- name: settle_starts
+-- $1 sagas that are there; $2 refused ones and $3 why; $4 those that a lock was in
+-- the way of, $5 now, $6 how long they are passed over
+WITH done AS (
+    DELETE FROM saga_starts WHERE id = ANY ($1::text[])
+), refused AS (
+    UPDATE saga_starts
+    SET error = refused.error
+    FROM unnest($2::text[], $3::text[]) AS refused (id, error)
+    WHERE saga_starts.id = refused.id
+)
+UPDATE saga_starts
+SET try_at = coalesce($5::timestamptz, clock_timestamp()) + $6::interval
+WHERE id = ANY ($4::text[])
+
+-- name: starts_left
+-- For people. $1 groups at most
+SELECT name, error, count(*), min(created_at), min(id)
+FROM saga_starts
+GROUP BY name, error
+ORDER BY min(id)
+LIMIT $1
+
 -- name: secret
 SELECT value FROM saga_meta WHERE name = 'secret'
 
@@ -411,6 +532,8 @@ UPDATE api_keys
 SET revoked_at = coalesce(revoked_at, $2, clock_timestamp())
 WHERE name = $1
 RETURNING name, digest, role, created_at, revoked_at
+-- name: has_meta
+SELECT to_regclass('saga_meta') IS NOT NULL
 
 -- name: has_migrations
 SELECT to_regclass('schema_migrations') IS NOT NULL

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-from collections.abc import Collection, Sequence
-from typing import Self
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Self
 
 import asyncpg  # type: ignore[import-untyped]  # it ships no types
 
@@ -15,7 +15,7 @@ from saga_orchestrator.core.batch import (
     start_keys,
 )
 from saga_orchestrator.core.decision import Decision
-from saga_orchestrator.core.events import Event
+from saga_orchestrator.core.events import Event, SagaStarted
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.residual import Residual
@@ -24,8 +24,16 @@ from saga_orchestrator.core.states import ACTIVE, SagaState
 from saga_orchestrator.errors import SagaNotFoundError
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.overview import Overview, PoolUse, Waiting
+from saga_orchestrator.ports.saga_filter import plain
+from saga_orchestrator.ports.starts import (
+    RequestedStart,
+    StartRequests,
+    StartsLeft,
+    TakenStart,
+)
 from saga_orchestrator.ports.store import (
     LEASE,
+    Keep,
     Migration,
     OutboxRow,
     Page,
@@ -38,9 +46,10 @@ from saga_stores._deletion import require_deletable
 from saga_stores._pages import residual_page
 from saga_stores._plans import PlanCache
 from saga_stores._writes import writes_of
-from saga_stores.postgres import schema
+from saga_stores.postgres import schema, starts
 from saga_stores.postgres.address import Address
 from saga_stores.postgres.database import SQL, Database
+from saga_stores.postgres.joining import joined
 from saga_stores.postgres.keys import PostgresApiKeys
 from saga_stores.postgres.monitoring import read_overview, read_waiting
 from saga_stores.postgres.reading import (
@@ -65,7 +74,7 @@ from saga_stores.postgres.transaction import (
 _NO_PLANS = PlanCache()
 
 
-class PostgresSagaStore(Store):
+class PostgresSagaStore(Store, StartRequests):
     """Sagas in PostgreSQL, for any number of replicas."""
 
     def __init__(self, database: Database, secret: bytes, clock: Clock | None) -> None:
@@ -117,15 +126,51 @@ class PostgresSagaStore(Store):
     ) -> list[Decision]:
         """Decide and perform a batch in one transaction."""
         async with self._database.transaction() as connection:
-            locked, read_at = await lock_sagas(
-                connection, saga_ids(events), start_keys(events), self._plans
-            )
-            now = self._given_time() or read_at
-            sagas = await with_conditions(connection, locked)
-            sagas = await with_asked(connection, sagas, events)
-            batch = decide_batch(events, sagas, now)
-            writes = writes_of(batch, now, lease, CODEC, stored=_NO_PLANS)
-            await write_batch(connection, writes, settled)
+            return await self._perform(connection, events, settled, lease)
+
+    async def transact_within(
+        self, connection: object, events: Sequence[Event]
+    ) -> list[Decision]:
+        """Decide and perform a batch in the caller's transaction, on a savepoint."""
+        async with joined(connection, self._secret, self._database.shown) as given:
+            return await self._perform(given, events)
+
+    async def take_starts(
+        self,
+        names: Sequence[str],
+        limit: int,
+        event_of: Callable[[RequestedStart], SagaStarted],
+    ) -> list[TakenStart]:
+        """Start what was asked for with the SQL function ``saga_start``."""
+        return await starts.take_starts(
+            self._database,
+            self._given_time(),
+            names,
+            limit,
+            event_of=event_of,
+            perform=self._perform,
+        )
+
+    async def starts_left(self, limit: int) -> list[StartsLeft]:
+        """Return what was asked for and is no saga yet, by definition and error."""
+        return await starts.starts_left(self._database, limit)
+
+    async def _perform(
+        self,
+        connection: asyncpg.Connection,
+        events: Sequence[Event],
+        settled: Sequence[Fence] = (),
+        lease: dt.timedelta = dt.timedelta(0),
+    ) -> list[Decision]:
+        locked, read_at = await lock_sagas(
+            connection, saga_ids(events), start_keys(events), self._plans
+        )
+        now = self._given_time() or read_at
+        sagas = await with_conditions(connection, locked)
+        sagas = await with_asked(connection, sagas, events)
+        batch = decide_batch(events, sagas, now)
+        writes = writes_of(batch, now, lease, CODEC, stored=_NO_PLANS)
+        await write_batch(connection, writes, settled)
         self._plans.add(writes.plans)
         return batch.decisions
 
@@ -210,9 +255,7 @@ class PostgresSagaStore(Store):
         elif which.states and which.states <= ACTIVE:
             query = "find_active"
         async with self._database.connection() as connection:
-            narrowed = (which.name, which.key, which.before, which.limit)
-            arguments = (list(which.states) or None, *narrowed)
-            return await read_page(connection, query, arguments, self._plans)
+            return await read_page(connection, query, _arguments(which), self._plans)
 
     async def residual_page(
         self, limit: int, *, after: tuple[SagaId, int] | None = None
@@ -265,6 +308,18 @@ class PostgresSagaStore(Store):
             require_deletable(found[0], has_commands=bool(outbox))
             await connection.execute(SQL["delete"], saga_id)
 
+    async def prune(self, keep: Keep, limit: int) -> int:
+        """Delete sagas that ended long ago, in one statement."""
+        rows = await self._database.fetch(
+            "prune",
+            self._given_time(),
+            limit,
+            keep.others,
+            list(keep.by_name),
+            list(keep.by_name.values()),
+        )
+        return len(rows)
+
     # -- life cycle --------------------------------------------------------
 
     async def acquire_engine(self) -> None:
@@ -281,3 +336,14 @@ class PostgresSagaStore(Store):
     def _given_time(self) -> dt.datetime | None:
         """Return the given clock's instant; None: the database's counts."""
         return None if self._clock is None else self._clock.now()
+
+
+def _arguments(which: SagaFilter) -> list[Any]:
+    """Return what the three queries of ``page`` take."""
+    return [
+        list(which.states) or None,
+        *(which.name, which.key, which.before, which.limit),
+        *(which.created_from, which.created_to),
+        *(which.updated_from, which.updated_to),
+        None if which.text is None else plain(which.text),
+    ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,7 @@ from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.saga import Saga, SagaData
 from saga_orchestrator.core.states import SagaState
+from saga_orchestrator.ports.saga_filter import plain
 from saga_orchestrator.ports.store import Page, SagaFilter, SagaRecord
 from saga_stores._data import (
     Entries,
@@ -229,8 +231,22 @@ def _rows(
         "name = ?": which.name,
         "key = ?": which.key,
         "id < ?": which.before,
+        "created_at >= ?": _column(which.created_from),
+        "created_at < ?": _column(which.created_to),
+        "updated_at >= ?": _column(which.updated_from),
+        "updated_at < ?": _column(which.updated_to),
+        # Its lower() knows the capitals A to Z, and no others.
+        "instr(lower(reason), ?) > 0": None
+        if which.text is None
+        else plain(which.text),
     }
-    wanted = {condition: value for condition, value in wanted.items() if value}
+    wanted = {
+        condition: value for condition, value in wanted.items() if value is not None
+    }
     where = f" WHERE {' AND '.join(wanted)}" if wanted else ""
     query = f"{QUERIES['find_sagas']}{where} ORDER BY id DESC LIMIT ?"
     return connection.execute(query, (*wanted.values(), which.limit)).fetchall()
+
+
+def _column(instant: dt.datetime | None) -> Any:  # noqa: ANN401 - a column
+    return None if instant is None else CODEC.to_column(instant)

@@ -249,6 +249,27 @@ ORDER BY name;
 -- name: revoke_api_key
 UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?) WHERE name = ?
 RETURNING name, digest, role, created_at, revoked_at;
+-- name: next_ended_name
+SELECT name
+FROM sagas
+WHERE ended_at IS NOT NULL AND name > ?
+ORDER BY name
+LIMIT 1;
+
+-- name: prunable
+-- Ended before an instant, and needed by nobody.
+SELECT id
+FROM sagas
+WHERE name = ? AND ended_at <= ? AND residuals = 0
+  AND NOT EXISTS (SELECT 1 FROM saga_outbox WHERE saga_outbox.saga_id = sagas.id)
+  AND NOT EXISTS (
+    SELECT 1
+    FROM saga_residuals AS residual
+    JOIN sagas AS undo ON undo.id = residual.undo_id
+    WHERE residual.saga_id = sagas.id AND undo.ended_at IS NULL
+  )
+ORDER BY ended_at, id
+LIMIT ?;
 
 -- name: has_schema
 SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'schema_migrations';

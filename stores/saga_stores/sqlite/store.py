@@ -18,6 +18,7 @@ from saga_orchestrator.ports.clock import Clock, SystemClock
 from saga_orchestrator.ports.overview import Overview, Waiting
 from saga_orchestrator.ports.store import (
     LEASE,
+    Keep,
     Migration,
     OutboxRow,
     Page,
@@ -36,10 +37,11 @@ from saga_stores.sqlite.connection import (
     open_writer,
     to_micros,
 )
+from saga_stores.sqlite.deletion import delete, prune
 from saga_stores.sqlite.keys import SqliteApiKeys
 from saga_stores.sqlite.location import Location
 from saga_stores.sqlite.lock import EngineLock
-from saga_stores.sqlite.transact import delete, transact
+from saga_stores.sqlite.transact import transact
 from saga_stores.sqlite.worker import Worker
 
 
@@ -213,6 +215,10 @@ class SqliteSagaStore(Store):
     async def delete(self, saga_id: SagaId) -> None:
         """Delete an ended saga with all that belongs to it."""
         await self._writer.run(delete, self._caches, saga_id)
+
+    async def prune(self, keep: Keep, limit: int) -> int:
+        """Delete sagas that ended long ago."""
+        return await self._writer.run(prune, self._caches, self._clock, keep, limit)
 
     # -- the rest ----------------------------------------------------------
 

@@ -16,9 +16,7 @@ from saga_orchestrator.core.batch import (
 from saga_orchestrator.core.decision import REQUEST_KINDS, Decision
 from saga_orchestrator.core.events import Event
 from saga_orchestrator.core.fence import Fence
-from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.saga import Saga
-from saga_orchestrator.errors import SagaNotFoundError
 from saga_orchestrator.ports.clock import Clock
 from saga_stores._data import (
     condition_entries,
@@ -26,7 +24,6 @@ from saga_stores._data import (
     with_requests,
     with_residuals,
 )
-from saga_stores._deletion import require_deletable
 from saga_stores._rows import outbox_key
 from saga_stores._writes import Writes, writes_of
 from saga_stores.sqlite.connection import CODEC, QUERIES, as_list, writing
@@ -60,18 +57,6 @@ def transact(
     caches.plans.add(writes.plans)
     caches.snapshots.add(writes.snapshots)
     return batch.decisions
-
-
-def delete(connection: sqlite3.Connection, caches: Caches, saga_id: SagaId) -> None:
-    """Delete an ended saga with all that belongs to it."""
-    with writing(connection):
-        sagas = load_sagas(connection, caches, [saga_id])
-        if not sagas:
-            raise SagaNotFoundError(saga_id)
-        commands = connection.execute(QUERIES["load_outbox"], (saga_id,)).fetchall()
-        require_deletable(sagas[0], has_commands=bool(commands))
-        for name in ("delete_data", "delete_history", "delete_saga"):
-            connection.execute(QUERIES[name], (saga_id,))
 
 
 def _load(

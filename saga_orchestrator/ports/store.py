@@ -31,6 +31,7 @@ from saga_orchestrator.core.events import (
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.payload import Json
+from saga_orchestrator.core.public import PublicEvent
 from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.saga import Saga, SagaData
 from saga_orchestrator.core.states import ACTIVE, Direction, SagaState, StepState
@@ -177,7 +178,13 @@ class Store(abc.ABC):
     Every method may be called concurrently from one event loop. Errors of the
     driver never pass: they come as ``StoreError`` and its subclasses, with the
     cause attached. The time is the database's, unless a clock was given.
+
+    Attributes:
+        tells_lifecycle: also record what becomes of sagas as events for others, with
+            what is decided through this handle; whoever opened it may set it.
     """
+
+    tells_lifecycle: bool = False
 
     @classmethod
     async def open(
@@ -242,8 +249,8 @@ class Store(abc.ABC):
         loads what ``decide`` needs, decides, writes the snapshots, appends
         history, context updates, ignored answers and residuals, settles those
         that a person asked about, creates the sagas that were started, records the
-        dispatches in the outbox, claimed by the caller for ``lease``; removes
-        the ``settled`` outbox rows.
+        dispatches in the outbox, claimed by the caller for ``lease``; appends the
+        events for others; removes the ``settled`` outbox rows.
 
         Args:
             events: at most 256, in the order to decide them.
@@ -283,6 +290,39 @@ class Store(abc.ABC):
 
         Rows that another process is claiming right now are skipped, so no two
         processes get the same row at the same time.
+        """
+
+    @abc.abstractmethod
+    async def claim_events(
+        self, holder: str, limit: int, lease: dt.timedelta
+    ) -> Page[PublicEvent]:
+        """Take, or keep, the right to publish events; return the first of them.
+
+        One holder has it at a time, until its lease runs out. Events of one saga
+        become visible in the order of their positions.
+
+        Args:
+            holder: who asks; unique, made by whoever publishes.
+            limit: events at most.
+            lease: from now on.
+
+        Returns:
+            By position; none where there are none, or another holder has the right.
+            Those that cannot be read are told, and stay.
+        """
+
+    @abc.abstractmethod
+    async def delete_events(self, positions: Sequence[int]) -> None:
+        """Forget events that are published; missing ones are fine."""
+
+    @abc.abstractmethod
+    async def expire_events(self, age: dt.timedelta, limit: int) -> int:
+        """Forget the first events, at most ``limit``, as far as they are so old.
+
+        For where something else reads them from the database's log.
+
+        Returns:
+            How many; ``limit``: there may be more.
         """
 
     @abc.abstractmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import random
 from collections.abc import Sequence
+from typing import Literal
 
 import structlog
 
@@ -16,6 +17,7 @@ from saga_orchestrator.ports.broker import Broker
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import LEASE, Keep, SagaFilter, Store
 from saga_orchestrator.runtime.complaints import Complaints
+from saga_orchestrator.runtime.events_relay import EventsExpiry, EventsRelay
 from saga_orchestrator.runtime.intake import Intake
 from saga_orchestrator.runtime.outage import Outage
 from saga_orchestrator.runtime.parking import Parking
@@ -33,6 +35,9 @@ from saga_orchestrator.runtime.waiters import Waiters
 from saga_orchestrator.wire.topology import Topology
 
 PAGE = 256
+
+EventsTo = Literal["broker", "cdc"]
+"""Who brings events to others: the engine, or change data capture of the database."""
 
 _log = structlog.get_logger("saga.engine")
 
@@ -94,6 +99,7 @@ class Engine(Client):
         topology: Topology,
         concurrency: int,
         keep: Keep,
+        events: EventsTo,
     ) -> None:
         super().__init__(store, clock, rng, lease=LEASE)
         self.broker = broker
@@ -123,6 +129,15 @@ class Engine(Client):
         self._timers = Timers(store, self.pipeline, clock, rng, away)
         self._retention = Retention(store, keep, clock, rng, away)
         self._prunes = keep != Keep()
+        self._events: EventsRelay | EventsExpiry
+        if events == "cdc":
+            self._events = EventsExpiry(store, clock, rng, away)
+        else:
+            self._events = EventsRelay(
+                *(store, broker, topology.events, clock, rng),
+                outage=away,
+                complaints=self._complaints,
+            )
         self._intake = Intake(
             broker=broker,
             store=store,
@@ -163,6 +178,7 @@ class Engine(Client):
         # Only now: what was just sent again is claimed, and not the relay's.
         self.supervisor.loop("relay", self._relay.run)
         self.supervisor.loop("timers", self._timers.run)
+        self.supervisor.loop("events", self._events.run)
         if self._prunes:
             self.supervisor.loop("retention", self._retention.run)
 

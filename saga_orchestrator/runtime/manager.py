@@ -21,6 +21,7 @@ from saga_orchestrator.runtime.assembly import (
     Parts,
     assemble,
 )
+from saga_orchestrator.runtime.engine import EventsTo
 from saga_orchestrator.runtime.ids import NewId, ulids
 from saga_orchestrator.runtime.opening import Opening
 from saga_orchestrator.runtime.operator import Operator, checked_id, saga_of
@@ -54,6 +55,8 @@ class Manager(Operator):
         topology: Topology | None = None,
         concurrency: int = CONCURRENCY,
         keep: Keep | None = None,
+        events: EventsTo = "broker",
+        lifecycle_events: bool = False,
         migrate: bool | None = None,
         clock: Clock | None = None,
         rng: random.Random | None = None,
@@ -76,6 +79,11 @@ class Manager(Operator):
             topology: names on the broker; None: the usual ones.
             concurrency: handlers that run at a time.
             keep: for how long an engine keeps sagas after their end; None: for ever.
+            events: who brings events to others: ``broker``, an engine here; ``cdc``,
+                change data capture of the database: an engine only deletes them
+                after an hour.
+            lifecycle_events: also record what becomes of sagas as events for others;
+                the same in all processes.
             migrate: bring the store's schema up to date first; None: where it
                 is embedded.
             clock: where the time comes from; None: the machine, and for a
@@ -97,6 +105,8 @@ class Manager(Operator):
             topology=topology or Topology(),
             concurrency=concurrency,
             keep=keep or Keep(),
+            events=events,
+            lifecycle_events=lifecycle_events,
             migrate=migrate,
             clock=clock,
             rng=rng or random.SystemRandom(),

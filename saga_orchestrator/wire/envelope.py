@@ -17,8 +17,10 @@ a residual is undone, and is the id of the saga that the effect belongs to;
 A reply repeats the first six fields but the names, and says its answer::
 
     {"v": 1, "replies": [{"saga_id": …, "step": …, "direction": …,
-        "generation": 1, "token": "9f…", "answer": "succeeded", "output": {…}}]}
+        "generation": 1, "token": "9f…", "answer": "succeeded", "output": {…},
+        "events": [{"type": "payment.charged", "payload": {…}}]}]}
 
+``events`` is there only where the handler emitted some.
 Readers take unknown fields without complaint, so that newer senders can add
 some; an unknown version or a missing field is malformed.
 """
@@ -41,6 +43,7 @@ from saga_orchestrator.core.payload import (
     decode,
     holds_more_values,
 )
+from saga_orchestrator.core.public import EMISSIONS_MAX, EVENT_TYPE, Emission
 from saga_orchestrator.core.states import Direction
 from saga_orchestrator.errors import (
     MalformedMessageError,
@@ -50,8 +53,9 @@ from saga_orchestrator.errors import (
 
 VERSION = 1
 MESSAGE_BYTES_MAX = 8 * 1024 * 1024
-MESSAGE_VALUES_MAX = 3 * VALUES_MAX
-"""A command's context, input and output; more than a full frame can hold."""
+MESSAGE_VALUES_MAX = 4 * VALUES_MAX
+"""A command's context, input and output, or a reply's output, update and events, and
+what is around them; more than a full frame can hold."""
 COMMANDS = "saga.commands"
 REPLIES = "saga.replies"
 ERROR_CHARS_MAX = 2000
@@ -92,6 +96,14 @@ class _CommandFields(_FenceFields):
     is_known: bool = False
 
 
+class _EventFields(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True)
+
+    # As ``is_event_type``: here $ is the end, and not the end of a line as well.
+    type: Annotated[str, Field(pattern=rf"^{EVENT_TYPE}$")]
+    payload: Any = None
+
+
 class _ReplyFields(_FenceFields):
     answer: Annotated[Answer, Field(strict=False)]
     output: Any = None
@@ -103,6 +115,9 @@ class _ReplyFields(_FenceFields):
     heartbeat: bool = False
     effect: bool = True
     answered_by: _Text = ""
+    events: Annotated[list[_EventFields], Field(max_length=EMISSIONS_MAX)] = Field(
+        default_factory=list
+    )
 
 
 class _Commands(BaseModel):
@@ -156,6 +171,10 @@ def reply_text(reply: Reply) -> str:
         "effect": reply.effect,
         "answered_by": reply.answered_by,
     }
+    if reply.emitted:
+        document["events"] = [
+            {"type": one.type, "payload": one.payload} for one in reply.emitted
+        ]
     return _text(document)
 
 
@@ -259,6 +278,7 @@ def _reply(fields: _ReplyFields) -> Reply:
         heartbeat=fields.heartbeat,
         effect=fields.effect,
         answered_by=fields.answered_by,
+        emitted=tuple(Emission(one.type, one.payload) for one in fields.events),
     )
 
 

@@ -22,6 +22,7 @@ from saga_stores._data import Entries
 from saga_stores._residual_rows import NEW_RESIDUAL_COLUMNS, SETTLEMENT_COLUMNS
 from saga_stores._rows import HISTORY_COLUMNS, RowCodec, outbox_key
 from saga_stores._writes import Writes
+from saga_stores.memory.events import Events
 
 OutboxKey = tuple[SagaId, str, int]
 
@@ -49,6 +50,7 @@ class Tables:
         ignored: per saga the last rows.
         residuals: per saga its rows, by number.
         outbox: commands not confirmed, in the order they were recorded.
+        events: for others, not published yet.
     """
 
     def __init__(self) -> None:
@@ -64,6 +66,7 @@ class Tables:
             dict
         )
         self.outbox: dict[OutboxKey, OutboxRow] = {}
+        self.events = Events(CODEC)
 
     def perform(self, batch: Batch, writes: Writes, settled: Sequence[Fence]) -> None:
         """Write a batch; nothing here can fail, so it is all or nothing."""
@@ -83,6 +86,7 @@ class Tables:
         for *settlement, saga_id, number in writes.settlements:
             found = self.residuals[saga_id][number][: len(NEW_RESIDUAL_COLUMNS)]
             self.residuals[saga_id][number] = (*found, *settlement)
+        self.events.append(writes.events)
         for *fence, claimed_until, _ in writes.outbox:
             new = CODEC.outgoing((*fence, claimed_until, 0, ""))
             there = self.outbox.setdefault(outbox_key(new.fence), new)

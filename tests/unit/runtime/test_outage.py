@@ -27,7 +27,10 @@ from tests.unit.runtime.stage import (
 )
 
 AWAY = StoreUnavailableError("away")
-CALLS = ("due", "next_due", "now", "claim", "transact", "settle", "extend", "load")
+CALLS = (
+    *("due", "next_due", "now", "claim", "transact", "settle", "extend", "load"),
+    "claim_events",
+)
 
 
 @pytest.fixture(autouse=True)

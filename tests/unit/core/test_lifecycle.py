@@ -53,8 +53,9 @@ def _last_parked() -> Run:
 
 def _two_parked() -> Run:
     """Two steps erred for good side by side, and the saga stopped as failed."""
-    steps = [step(name, depends_on=[], retry=ONCE) for name in ("a", "b")]
-    run = Run(definition(*steps, on_failure="park"))
+    steps = [step(name, depends_on=["root"], retry=ONCE) for name in ("a", "b")]
+    run = Run(definition(step("root"), *steps, on_failure="park"))
+    run.succeed("root")
     run.err("a")
     run.err("b")
     return run

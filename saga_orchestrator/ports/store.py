@@ -31,7 +31,6 @@ from saga_orchestrator.core.events import (
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.payload import Json
-from saga_orchestrator.core.public import PublicEvent
 from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.saga import Saga, SagaData
 from saga_orchestrator.core.states import ACTIVE, Direction, SagaState, StepState
@@ -43,6 +42,7 @@ from saga_orchestrator.errors import (
 )
 from saga_orchestrator.ports.adapters import STORES, adapter_for
 from saga_orchestrator.ports.clock import Clock
+from saga_orchestrator.ports.event_store import EventStore
 
 LEASE = dt.timedelta(seconds=5)
 """How long a new outbox row belongs to the process that wrote it."""
@@ -172,19 +172,13 @@ class SagaFilter:
     limit: int = 100
 
 
-class Store(abc.ABC):
+class Store(EventStore, abc.ABC):
     """Sagas, their history, their outgoing commands and their timers.
 
     Every method may be called concurrently from one event loop. Errors of the
     driver never pass: they come as ``StoreError`` and its subclasses, with the
     cause attached. The time is the database's, unless a clock was given.
-
-    Attributes:
-        tells_lifecycle: also record what becomes of sagas as events for others, with
-            what is decided through this handle; whoever opened it may set it.
     """
-
-    tells_lifecycle: bool = False
 
     @classmethod
     async def open(
@@ -290,39 +284,6 @@ class Store(abc.ABC):
 
         Rows that another process is claiming right now are skipped, so no two
         processes get the same row at the same time.
-        """
-
-    @abc.abstractmethod
-    async def claim_events(
-        self, holder: str, limit: int, lease: dt.timedelta
-    ) -> Page[PublicEvent]:
-        """Take, or keep, the right to publish events; return the first of them.
-
-        One holder has it at a time, until its lease runs out. Events of one saga
-        become visible in the order of their positions.
-
-        Args:
-            holder: who asks; unique, made by whoever publishes.
-            limit: events at most.
-            lease: from now on.
-
-        Returns:
-            By position; none where there are none, or another holder has the right.
-            Those that cannot be read are told, and stay.
-        """
-
-    @abc.abstractmethod
-    async def delete_events(self, positions: Sequence[int]) -> None:
-        """Forget events that are published; missing ones are fine."""
-
-    @abc.abstractmethod
-    async def expire_events(self, age: dt.timedelta, limit: int) -> int:
-        """Forget the first events, at most ``limit``, as far as they are so old.
-
-        For where something else reads them from the database's log.
-
-        Returns:
-            How many; ``limit``: there may be more.
         """
 
     @abc.abstractmethod

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 import signal
 import sys
 from collections import defaultdict
@@ -12,9 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aio_pika
+import asyncpg  # type: ignore[import-untyped]  # ships no types
 import pytest
 
-from saga_orchestrator import Manager
+from saga_orchestrator import Manager, Store
 from saga_orchestrator.brokers.rabbitmq import RabbitBroker
 from saga_orchestrator.core.commands import Answer, Reply
 from saga_orchestrator.core.public import Emission
@@ -22,6 +24,7 @@ from saga_orchestrator.ports.broker import OutgoingMessage, QueueSpec, Receipt
 from saga_orchestrator.wire.envelope import REPLIES, read_commands
 from saga_orchestrator.wire.frame import pack_replies
 from saga_orchestrator.wire.topology import Topology
+from saga_stores._event_rows import EVENT_COLUMNS
 from tests.support.events_process import NAMES, SHOP, shop
 from tests.support.inbox import Inbox
 from tests.support.waiting import eventually
@@ -167,6 +170,72 @@ async def test_an_answer_that_comes_twice_emits_once(
         await broker.close()
     told = [one["type"] for one in reader.documents]
     assert told == [word for name in NAMES for word in (f"{name}.done", "and")]
+
+
+@pytest.mark.postgres
+@pytest.mark.rabbitmq
+async def test_the_reader_of_the_documentation_reads(
+    postgres_url: str, rabbit_url: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``docs/events.md`` shows a program; here it runs."""
+    page = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
+    found = re.search(r"test_events.py: read -->\n```python\n(.*?)```", page, re.DOTALL)
+    assert found
+    names: dict[str, Any] = {}
+    exec(compile(found[1], "docs/events.md", "exec"), names)
+    reading = asyncio.create_task(names["read"](rabbit_url))
+    try:
+        await eventually(lambda: _is_bound(rabbit_url))
+        async with Manager.open(
+            store=postgres_url, migrate=True, broker=rabbit_url, handlers=[shop]
+        ) as manager:
+            await manager.start(SHOP)
+            printed: list[str] = []
+            await eventually(
+                lambda: "shop.ship.done {'step': 'ship'}" in _added(printed, capsys)
+            )
+    finally:
+        reading.cancel()
+        await asyncio.wait([reading])
+
+
+@pytest.mark.postgres
+async def test_the_table_has_the_columns_that_a_connector_is_told(
+    postgres_url: str,
+) -> None:
+    """What ``deploy/debezium/connector.json`` is held against is what is there."""
+    store = await Store.open(postgres_url, migrate=True)
+    await store.close()
+    psql = await asyncpg.connect(postgres_url)
+    try:
+        rows = await psql.fetch(
+            "SELECT column_name FROM information_schema.columns "
+            "WHERE table_name = 'saga_events'"
+        )
+    finally:
+        await psql.close()
+    assert {row[0] for row in rows} == set(EVENT_COLUMNS)
+
+
+def _added(printed: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    printed.append(capsys.readouterr().out)
+    return "".join(printed)
+
+
+async def _is_bound(url: str) -> bool:
+    """Tell whether the queue of the documentation's reader gets what is for it."""
+    connection = await aio_pika.connect(url)
+    try:
+        channel = await connection.channel()
+        exchange = await channel.declare_exchange("saga.events", "topic", durable=True)
+        probe = aio_pika.Message(b'{"type": "probe", "data": null}')
+        await exchange.publish(probe, "emitted.shop.probe", mandatory=True)
+    except aio_pika.exceptions.DeliveryError:
+        return False
+    else:
+        return True
+    finally:
+        await connection.close()
 
 
 async def _send(broker: RabbitBroker, reply: Reply) -> list[Receipt]:

@@ -217,7 +217,7 @@ async def test_a_database_of_the_first_release_goes_on(
     await store.close()
     await _take_back(postgres_url, psql, monkeypatch)
     assert await psql.fetchval("SELECT max(number) FROM saga_residuals") == 3
-    with pytest.raises(SchemaVersionError, match="the schema is too old: 1 of 2"):
+    with pytest.raises(SchemaVersionError, match=r"the schema is too old: \d of \d"):
         await Store.open(postgres_url)
 
     assert await PostgresSagaStore.migrate(postgres_url) == schema.MIGRATIONS[1:]

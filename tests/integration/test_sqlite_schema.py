@@ -74,7 +74,7 @@ async def test_a_file_of_the_first_release_goes_on(
     with closing(sqlite3.connect(older)) as file:
         numbers = "SELECT max(number) FROM saga_residuals"
         assert file.execute(numbers).fetchall() == [(3,)]
-    with pytest.raises(SchemaVersionError, match="the schema is too old: 1 of 2"):
+    with pytest.raises(SchemaVersionError, match=r"the schema is too old: \d of \d"):
         await Store.open(url, migrate=False)
 
     assert await SqliteSagaStore.migrate(url) == schema.MIGRATIONS[1:]

@@ -81,6 +81,9 @@ class EventsRelay:
             self._outage.begins("events", error)
             return self._backoff.next()
         self._outage.ends("events")
+        if not published and page.items:
+            # Perhaps only this replica is cut off: let another one have the right.
+            return LEASE.total_seconds() + self._backoff.next()
         if len(published) < len(page.items):
             return self._backoff.next()
         self._backoff.reset()

@@ -167,11 +167,10 @@ class PostgresSagaStore(Store):
         self, holder: str, limit: int, lease: dt.timedelta
     ) -> Page[PublicEvent]:
         """Take, or keep, the right to publish; then read, as of after that."""
-        async with self._database.transaction() as connection:
-            asked = ("events", holder, self._given_time(), lease)
-            if not await connection.fetch(SQL["take_lease"], *asked):
-                return Page([], [])
-            rows = await connection.fetch(SQL["events"], limit)
+        asked = ("events", holder, self._given_time(), lease)
+        if not await self._database.fetch("take_lease", *asked):
+            return Page([], [])
+        rows = await self._database.fetch("events", limit)
         return event_page(map(tuple, rows), CODEC)
 
     async def delete_events(self, positions: Sequence[int]) -> None:

@@ -230,6 +230,30 @@ async def test_another_replica_goes_on_when_one_is_gone():
 
 
 @virtual
+async def test_a_replica_that_is_cut_off_leaves_events_to_others():
+    """Who cannot publish does not keep the right to."""
+    name = fresh_name()
+    service = _emitting(Service())
+    readers = Readers(name)
+    await readers.bind()
+    cut_off = FlakyBroker()
+    await cut_off.open()
+    cut_off.forbidden = True
+    async with open_manager(
+        service.handlers, store=await open_store(name), broker=cut_off
+    ) as manager:
+        await manager.start("s", service.chain())
+        await until(lambda: any("forbidden" in one for one in manager.problems()))
+        async with open_manager(
+            store=await open_store(name),
+            broker=await open_broker(name),
+            engine=True,
+            rng=random.Random(2),
+        ):
+            await until(lambda: readers.types() == ["did.a", "did.b", "did.c"])
+
+
+@virtual
 async def test_a_store_that_is_away_when_events_are_confirmed_sees_them_again():
     """They are published again, with the same id: at least once."""
     name = fresh_name()

@@ -155,11 +155,12 @@ FROM unnest(
 ORDER BY number
 
 -- name: take_lease
--- Touches no row where there are no events; returns none where another has it.
+-- Touches no row where there are no events, which an index tells; returns none where
+-- another has it.
 -- $1 name, $2 holder, $3 now, $4 lease
 INSERT INTO saga_leases (name, holder, until)
 SELECT $1, $2, coalesce($3::timestamptz, clock_timestamp()) + $4::interval
-WHERE EXISTS (SELECT FROM saga_events)
+WHERE (SELECT min(position) FROM saga_events) IS NOT NULL
 ON CONFLICT (name) DO UPDATE
 SET holder = EXCLUDED.holder, until = EXCLUDED.until
 WHERE saga_leases.holder = EXCLUDED.holder

@@ -37,6 +37,8 @@ def open_manager(
         topology=settings.topology,
         concurrency=settings.concurrency,
         keep=settings.keep,
+        events=settings.events,
+        lifecycle_events=settings.lifecycle_events,
         migrate=migrate,
         watch=settings.stale_thresholds if engine else None,
     )

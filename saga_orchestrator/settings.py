@@ -119,6 +119,10 @@ class Settings(BaseSettings):
         retention: for how long sagas are kept after their end, by the definition's
             name, and ``*`` for all others, as durations: ``30d``, or ``forever``. As
             one text ``30d, order_processing=7d``.
+        events: who brings events to others: ``broker``, engines; ``cdc``, change
+            data capture of the database.
+        lifecycle_events: also tell others what becomes of sagas; the same in all
+            processes.
         drain_seconds: how long a stopping process finishes what it has begun.
         log_level: from which level on log lines are written, to stderr.
         log_format: ``auto`` is for people on a terminal, else JSON.
@@ -133,6 +137,7 @@ class Settings(BaseSettings):
         replies_queue: answers of workers.
         undelivered_queue: what passed the broker's delivery limit.
         dead_queue: messages that can never be processed.
+        events_exchange: the topic exchange of events for others.
     """
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
@@ -141,6 +146,8 @@ class Settings(BaseSettings):
     broker: str = "memory://"
     concurrency: int = Field(default=64, ge=1, le=10_000)
     retention: Annotated[dict[str, str], NoDecode] = Field(default_factory=dict)
+    events: Literal["broker", "cdc"] = "broker"
+    lifecycle_events: bool = False
     drain_seconds: float = Field(default=25.0, ge=0, le=3600)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["auto", "console", "json"] = "auto"
@@ -154,6 +161,7 @@ class Settings(BaseSettings):
     replies_queue: str = _NAMES.replies
     undelivered_queue: str = _NAMES.undelivered
     dead_queue: str = _NAMES.dead
+    events_exchange: str = _NAMES.events
 
     @classmethod
     def settings_customise_sources(
@@ -205,6 +213,7 @@ class Settings(BaseSettings):
             replies=self.replies_queue,
             undelivered=self.undelivered_queue,
             dead=self.dead_queue,
+            events=self.events_exchange,
         )
 
 

@@ -20,6 +20,11 @@ def cautions(settings: Settings, loaded: Loaded) -> Iterator[str]:
             "store memory:// ends with this process, and `saga start` elsewhere "
             "cannot reach it; set --store"
         )
+    if settings.events == "cdc" and not settings.store.startswith("postgres"):
+        yield (
+            "events cdc: nothing reads the log of this store, so events are deleted "
+            "unread; use it with PostgreSQL, or --events broker"
+        )
     if not is_embedded(settings.broker):
         return
     for name, missing in _unhandled(loaded):

@@ -57,6 +57,22 @@ RetentionOption = Annotated[
         help="Delete sagas so long after their end: 30d, or 30d,NAME=7d.",
     ),
 ]
+LifecycleEventsOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--lifecycle-events/--no-lifecycle-events",
+        help="Publish what becomes of sagas; the same in all processes.",
+        show_default=False,
+    ),
+]
+EventsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--events",
+        metavar="HOW",
+        help="broker: publish events; cdc: the database's log is read.",
+    ),
+]
 LogLevelOption = Annotated[
     str | None,
     typer.Option("--log-level", metavar="LEVEL", help="debug, info, warning, error."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
-from saga_orchestrator.cli.documents import Document, saga_document
+from saga_orchestrator.api.documents import Document, saga_document
 from saga_orchestrator.core.waiting import Wait
 from saga_orchestrator.runtime.monitor import Diagnosis, StaleSaga
 

@@ -58,6 +58,7 @@ def decide_skip(draft: Draft, number: int, event: StepSkipped) -> None:
     elif _is_current(draft, number, event):
         # Of an earlier dispatch it would settle a step whose present one is out.
         draft.record(HistoryKind.STEP_SKIPPED, number, reason=event.reason)
+        draft.emit(event.emitted)
         draft.settle(number, state=StepState.SKIPPED)
         draft.merge(event.update)
         _go_on(draft, number)
@@ -214,6 +215,7 @@ def _complete(draft: Draft, number: int, event: StepSucceeded) -> None:
         answered_by=event.answered_by or None,
     )
     draft.history[-1].generation = event.fence.generation
+    draft.emit(event.emitted)
     draft.settle(
         number,
         state=StepState.COMPLETED,
@@ -240,12 +242,13 @@ def _leave_behind(draft: Draft, event: StepSucceeded) -> None:
 def _undone(
     draft: Draft,
     number: int,
-    event: Answered,
+    event: StepSucceeded | StepSkipped,
     kind: HistoryKind,
     reason: str | None = None,
 ) -> None:
     draft.record(kind, number, reason=reason)
     draft.history[-1].generation = event.fence.generation
+    draft.emit(event.emitted)
     draft.settle(number, state=StepState.COMPENSATED)
     unwind(draft)
 

@@ -26,7 +26,9 @@ from saga_orchestrator.core.events import (
     SagaStarted,
 )
 from saga_orchestrator.core.ids import SagaId
+from saga_orchestrator.core.lifecycle import lifecycle_events
 from saga_orchestrator.core.payload import Json
+from saga_orchestrator.core.public import PublicEvent
 from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.saga import Saga
 
@@ -45,6 +47,7 @@ class Batch:
             (a resend) is claimed anew.
         ignored: answers that changed nothing; a saga's last 20 are kept.
         residuals: records to open, or, where ``settled``, to update.
+        public: events for others to append, in this order.
     """
 
     decisions: list[Decision] = field(default_factory=list)
@@ -55,6 +58,7 @@ class Batch:
     dispatches: list[Dispatch] = field(default_factory=list)
     ignored: list[tuple[SagaId, Ignored]] = field(default_factory=list)
     residuals: list[tuple[SagaId, Residual]] = field(default_factory=list)
+    public: list[PublicEvent] = field(default_factory=list)
 
 
 def saga_ids(events: Iterable[Event]) -> list[SagaId]:
@@ -88,7 +92,11 @@ def start_keys(events: Iterable[Event]) -> list[tuple[str, str]]:
 
 
 def decide_batch(
-    events: Sequence[Event], loaded: Iterable[Saga], now: dt.datetime
+    events: Sequence[Event],
+    loaded: Iterable[Saga],
+    now: dt.datetime,
+    *,
+    tells_lifecycle: bool = False,
 ) -> Batch:
     """Decide the events in order.
 
@@ -96,6 +104,7 @@ def decide_batch(
         events: what happened.
         loaded: the sagas found by ``saga_ids`` and ``start_keys``, locked.
         now: the store's clock, read in the same transaction.
+        tells_lifecycle: also publish what becomes of the sagas.
     """
     sagas = {saga.id: saga for saga in loaded}
     by_key = {(saga.name, saga.key): saga.id for saga in sagas.values() if saga.key}
@@ -109,10 +118,13 @@ def decide_batch(
         for part in decision.parts:
             if part.changed and part.saga is not None:
                 saga = part.saga
+                before = sagas.get(saga.id)
                 sagas[saga.id] = saga
                 if saga.key is not None:
                     by_key[saga.name, saga.key] = saga.id
                 _collect(batch, saga, part)
+                if tells_lifecycle:
+                    batch.public += lifecycle_events(before, part)
     return batch
 
 
@@ -121,6 +133,7 @@ def _collect(batch: Batch, saga: Saga, decision: Decision) -> None:
     (batch.created if is_new else batch.changed)[saga.id] = saga
     batch.history.extend((saga.id, entry) for entry in decision.history)
     batch.dispatches.extend(decision.dispatches)
+    batch.public.extend(decision.emitted)
     if decision.update is not None:
         batch.updates.append((saga.id, saga.revision, decision.update))
     if decision.ignored is not None:

@@ -26,6 +26,7 @@ from saga_orchestrator.core.events import (
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.payload import Json
+from saga_orchestrator.core.public import Emission
 from saga_orchestrator.core.states import Direction
 
 
@@ -127,6 +128,7 @@ class Reply:
         effect: False: the barrier knows that this run changed nothing.
         answered_by: the queue the command came from.
         traceparent: the run's place in a trace, as W3C text; empty: none.
+        emitted: events for others, for ``SUCCEEDED`` and ``SKIPPED``.
     """
 
     fence: Fence
@@ -142,6 +144,7 @@ class Reply:
     effect: bool = True
     answered_by: str = ""
     traceparent: str = ""
+    emitted: tuple[Emission, ...] = ()
 
 
 def event_of(reply: Reply) -> Answered:
@@ -150,10 +153,15 @@ def event_of(reply: Reply) -> Answered:
     match reply.answer:
         case Answer.SUCCEEDED:
             return StepSucceeded(
-                fence, reply.output, reply.update, reply.effect, reply.answered_by
+                fence,
+                reply.output,
+                reply.update,
+                reply.effect,
+                reply.answered_by,
+                reply.emitted,
             )
         case Answer.SKIPPED:
-            return StepSkipped(fence, reply.error, reply.update)
+            return StepSkipped(fence, reply.error, reply.update, reply.emitted)
         case Answer.RETRY_LATER:
             return StepPostponed(fence, reply.delay, reply.error)
         case Answer.ACCEPTED:

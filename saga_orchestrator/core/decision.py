@@ -9,6 +9,7 @@ from enum import StrEnum
 
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.payload import Json
+from saga_orchestrator.core.public import PublicEvent
 from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.saga import Saga
 from saga_orchestrator.core.states import Direction, SagaState
@@ -129,6 +130,7 @@ class Decision:
         update: what to merge into the context; it makes ``saga.revision``.
         ignored: the event changed nothing, and why.
         residual: a record to open, or to settle.
+        emitted: events of the answer that was applied, to record for others.
         started: the saga that this one started, to be created with it.
         refusal: the error an operator or a starter gets; nothing changed.
         was: the saga's state before its first entry of ``history``; None where
@@ -143,6 +145,7 @@ class Decision:
     update: Mapping[str, Json] | None = None
     ignored: Ignored | None = None
     residual: Residual | None = None
+    emitted: tuple[PublicEvent, ...] = ()
     started: Decision | None = None
     refusal: SagaError | None = None
     was: SagaState | None = None

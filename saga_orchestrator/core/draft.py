@@ -7,7 +7,7 @@ the book-keeping in one place: history numbers, generations, when to wake.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from saga_orchestrator.core.decision import (
@@ -21,6 +21,7 @@ from saga_orchestrator.core.decision import (
 from saga_orchestrator.core.events import Answered
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.payload import Json
+from saga_orchestrator.core.public import Emission, PublicEvent, emitted_events
 from saga_orchestrator.core.residual import Residual, Settlement
 from saga_orchestrator.core.saga import NO_DATA, Saga, StepStatus, heard_bit
 from saga_orchestrator.core.states import (
@@ -68,6 +69,7 @@ class Draft:
         self._update: Mapping[str, Json] | None = None
         self._residual: Residual | None = None
         self._ignored: Ignored | None = None
+        self._emitted: tuple[PublicEvent, ...] = ()
         self._touched = False
         self._moved_at = 0
 
@@ -138,6 +140,13 @@ class Draft:
         self._residual = replace(residual, settled=settlement)
         residuals = {**self.data.residuals, residual.number: self._residual}
         self.data = replace(self.data, residuals=residuals)
+
+    def emit(self, emissions: Iterable[Emission]) -> None:
+        """Publish what an answer brought, as of the last entry."""
+        saga = self._before
+        self._emitted = emitted_events(
+            saga.id, saga.name, self.seq, self.now, emissions
+        )
 
     # -- changes ----------------------------------------------------------
 
@@ -279,6 +288,7 @@ class Draft:
             ignored=self._ignored,
             residual=self._residual,
             was=before.state,
+            emitted=self._emitted,
         )
 
     def _wake_at(self) -> dt.datetime | None:

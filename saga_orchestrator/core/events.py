@@ -14,6 +14,7 @@ from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.payload import Json
 from saga_orchestrator.core.plan import Plan
+from saga_orchestrator.core.public import Emission
 from saga_orchestrator.core.saga import SagaData
 from saga_orchestrator.core.states import Direction
 
@@ -59,12 +60,14 @@ class StepSucceeded(_Answered):
         effect: False: the participant's barrier knows that this run changed
             nothing, so that a late answer opens no residual.
         answered_by: the queue the command came from.
+        emitted: events for others; they exist if this success is applied.
     """
 
     output: Json = None
     update: Mapping[str, Json] = field(default_factory=dict)
     effect: bool = True
     answered_by: str = ""
+    emitted: tuple[Emission, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,7 @@ class StepSkipped(_Answered):
 
     reason: str = ""
     update: Mapping[str, Json] = field(default_factory=dict)
+    emitted: tuple[Emission, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

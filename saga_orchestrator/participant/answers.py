@@ -48,6 +48,7 @@ def reply_to_value(
         output=output,
         update=ctx.updates,
         effect=ctx.had_effect,
+        emitted=ctx.emitted,
     )
 
 
@@ -105,7 +106,12 @@ def _reply_to_signal(ctx: StepContext, signal: HandlerSignal) -> Reply:
             return replace(refusal, update=ctx.updates)
         case Skip():
             return Reply(
-                ctx.fence, ctx.token, Answer.SKIPPED, update=ctx.updates, error=text
+                ctx.fence,
+                ctx.token,
+                Answer.SKIPPED,
+                update=ctx.updates,
+                error=text,
+                emitted=ctx.emitted,
             )
         case RetryLater():
             return Reply(

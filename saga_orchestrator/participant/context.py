@@ -10,8 +10,16 @@ import structlog
 
 from saga_orchestrator.core.commands import Command
 from saga_orchestrator.core.fence import completion_token
-from saga_orchestrator.core.payload import PAYLOAD_BYTES_MAX, Json, normalise
+from saga_orchestrator.core.payload import (
+    NESTING_MAX,
+    PAYLOAD_BYTES_MAX,
+    Json,
+    encode,
+    normalise,
+)
+from saga_orchestrator.core.public import EMISSIONS_MAX, Emission, is_event_type
 from saga_orchestrator.core.states import Direction
+from saga_orchestrator.errors import PayloadError
 from saga_orchestrator.participant.values import copy
 
 
@@ -59,6 +67,7 @@ class StepContext:
         self._command = command
         self._bytes_max = bytes_max
         self._updates: dict[str, Json] = {}
+        self._emitted: list[Emission] = []
         self._claims: dict[object, bool] = {}
 
     # Copies, for in the orchestrator's process a command shares its data with
@@ -125,6 +134,46 @@ class StepContext:
     def updates(self) -> Mapping[str, Json]:
         """What ``update`` gathered."""
         return self._updates
+
+    def emit(self, event_type: str, payload: Json = None) -> None:
+        """Emit an event for others, together with the answer.
+
+        It is published if and when the answer is applied, and never without it: a
+        success or ``Skip``; not a refusal or another exception, and not an answer
+        that comes twice or too late. At least once: readers drop by its id what
+        they have had.
+
+        Args:
+            event_type: as ``payment.charged``: a letter, then letters, digits, ``_``,
+                ``.`` and ``-``, at most 100.
+            payload: JSON; all of a run together are held to the limits of one.
+
+        Raises:
+            PayloadError: a bad type, a payload that cannot travel as JSON, or more
+                than 100 events in one run; nothing was added.
+        """
+        if not is_event_type(event_type):
+            raise PayloadError(
+                "event_type",
+                f"is {event_type!r:.120}; use a letter, then letters, digits, '_', '.' "
+                "and '-', at most 100, as 'payment.charged'",
+            )
+        if len(self._emitted) >= EMISSIONS_MAX:
+            raise PayloadError(
+                "events", f"are {EMISSIONS_MAX}, the limit of one run; emit fewer"
+            )
+        path = f"event {event_type}"
+        plain = normalise(payload, path, bytes_max=self._bytes_max)
+        together = [*(one.payload for one in self._emitted), plain]
+        encode(
+            together, "events", bytes_max=self._bytes_max, nesting_max=NESTING_MAX + 1
+        )
+        self._emitted.append(Emission(event_type, plain))
+
+    @property
+    def emitted(self) -> tuple[Emission, ...]:
+        """What ``emit`` gathered."""
+        return tuple(self._emitted)
 
     # What barriers tell the answer.
 

@@ -146,6 +146,15 @@ class Broker(Protocol):
         """
         ...
 
+    async def declare_exchange(self, name: str) -> None:
+        """Create one more durable topic exchange; idempotent.
+
+        Raises:
+            TopologyError: it exists with another type.
+            BrokerUnavailableError: no connection in time, or no permission.
+        """
+        ...
+
     async def declare(self, queue: QueueSpec) -> None:
         """Create the queue, its dead-letter queue and the bindings; idempotent.
 

@@ -42,6 +42,7 @@ from saga_orchestrator.errors import (
 )
 from saga_orchestrator.ports.adapters import STORES, adapter_for
 from saga_orchestrator.ports.clock import Clock
+from saga_orchestrator.ports.event_store import EventStore
 from saga_orchestrator.ports.keys import ApiKeys
 from saga_orchestrator.ports.overview import Overview, PoolUse, Waiting
 from saga_orchestrator.ports.saga_filter import (
@@ -157,7 +158,7 @@ class Keep:
         return self.by_name.get(name, self.others)
 
 
-class Store(abc.ABC):
+class Store(EventStore, abc.ABC):
     """Sagas, their history, their outgoing commands and their timers.
 
     Every method may be called concurrently from one event loop. Errors of the
@@ -233,8 +234,8 @@ class Store(abc.ABC):
         loads what ``decide`` needs, decides, writes the snapshots, appends
         history, context updates, ignored answers and residuals, settles those
         that a person asked about, creates the sagas that were started, records the
-        dispatches in the outbox, claimed by the caller for ``lease``; removes
-        the ``settled`` outbox rows.
+        dispatches in the outbox, claimed by the caller for ``lease``; appends the
+        events for others; removes the ``settled`` outbox rows.
 
         Args:
             events: at most 256, in the order to decide them.

@@ -11,7 +11,7 @@ from saga_orchestrator.ports.adapters import BROKERS, adapter_for
 from saga_orchestrator.ports.broker import Broker
 from saga_orchestrator.ports.clock import Clock, SystemClock
 from saga_orchestrator.ports.store import Keep, Store
-from saga_orchestrator.runtime.engine import Client, Engine
+from saga_orchestrator.runtime.engine import Client, Engine, EventsTo
 from saga_orchestrator.runtime.registry import Registry
 from saga_orchestrator.runtime.starting import Catalogue
 from saga_orchestrator.telemetry.logging import spare_stdout
@@ -34,6 +34,8 @@ class Parts:
     topology: Topology
     concurrency: int
     keep: Keep
+    events: EventsTo
+    lifecycle_events: bool
     migrate: bool | None
     clock: Clock | None
     rng: random.Random
@@ -58,6 +60,8 @@ async def assemble(parts: Parts) -> Assembled:
         if isinstance(store, str):
             store = await Store.open(store, clock=parts.clock, migrate=parts.migrate)
         opened.push_async_callback(store.close)
+        if parts.lifecycle_events:
+            store.tells_lifecycle = True
         clock = parts.clock or SystemClock()
         has_engine = parts.engine
         if has_engine is None:
@@ -122,4 +126,5 @@ def _engine(parts: Parts, store: Store, broker: Broker | None, clock: Clock) -> 
         watch=parts.watch,
         keep=parts.keep,
         catalogue=parts.catalogue,
+        events=parts.events,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import random
 from collections.abc import Sequence
+from typing import Literal
 
 import structlog
 
@@ -18,6 +19,7 @@ from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.starts import StartRequests
 from saga_orchestrator.ports.store import LEASE, Keep, SagaFilter, Store
 from saga_orchestrator.runtime.complaints import Complaints
+from saga_orchestrator.runtime.events_relay import EventsExpiry, EventsRelay
 from saga_orchestrator.runtime.intake import Intake
 from saga_orchestrator.runtime.outage import Outage
 from saga_orchestrator.runtime.parking import Parking
@@ -42,6 +44,9 @@ from saga_orchestrator.telemetry.transitions import Transitions
 from saga_orchestrator.wire.topology import Topology
 
 PAGE = 256
+
+EventsTo = Literal["broker", "cdc"]
+"""Who brings events to others: the engine, or change data capture of the database."""
 
 _log = structlog.get_logger("saga.engine")
 
@@ -118,6 +123,7 @@ class Engine(Client):
         watch: StaleAfter | None = None,
         keep: Keep,
         catalogue: Catalogue,
+        events: EventsTo,
     ) -> None:
         super().__init__(store, clock, rng, lease=LEASE)
         self.broker = broker
@@ -151,8 +157,17 @@ class Engine(Client):
         self._retention = Retention(store, keep, clock, rng, away)
         self._prunes = keep != Keep()
         self._starts: RequestedStarts | None = None
-        if isinstance(store, StartRequests) and catalogue.names:
+        if isinstance(store, StartRequests) and catalogue.named:
             self._starts = RequestedStarts(store, catalogue, clock, rng, away)
+        self._events: EventsRelay | EventsExpiry
+        if events == "cdc":
+            self._events = EventsExpiry(store, clock, rng, away)
+        else:
+            self._events = EventsRelay(
+                *(store, broker, topology.events, clock, rng),
+                outage=away,
+                complaints=self._complaints,
+            )
         self._intake = Intake(
             broker=broker,
             store=store,
@@ -201,6 +216,7 @@ class Engine(Client):
         if self._watch is not None:
             self.supervisor.loop("watch", self._watch.run)
             self.supervisor.loop("recount", self._recount.run)
+        self.supervisor.loop("events", self._events.run)
         if self._prunes:
             self.supervisor.loop("retention", self._retention.run)
         if self._starts is not None:

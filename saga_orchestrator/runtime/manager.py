@@ -23,6 +23,7 @@ from saga_orchestrator.runtime.assembly import (
     assemble,
 )
 from saga_orchestrator.runtime.completion import Completer
+from saga_orchestrator.runtime.engine import EventsTo
 from saga_orchestrator.runtime.ids import NewId, ulids
 from saga_orchestrator.runtime.monitor import (
     Diagnosis,
@@ -64,6 +65,8 @@ class Manager(Completer):
         topology: Topology | None = None,
         concurrency: int = CONCURRENCY,
         keep: Keep | None = None,
+        events: EventsTo = "broker",
+        lifecycle_events: bool = False,
         migrate: bool | None = None,
         clock: Clock | None = None,
         rng: random.Random | None = None,
@@ -87,6 +90,11 @@ class Manager(Completer):
             topology: names on the broker; None: the usual ones.
             concurrency: handlers that run at a time.
             keep: for how long an engine keeps sagas after their end; None: for ever.
+            events: who brings events to others: ``broker``, an engine here; ``cdc``,
+                change data capture of the database: an engine only deletes them
+                after an hour.
+            lifecycle_events: also record what becomes of sagas as events for others;
+                the same in all processes.
             migrate: bring the store's schema up to date first; None: where it
                 is embedded.
             clock: where the time comes from; None: the machine, and for a
@@ -113,6 +121,8 @@ class Manager(Completer):
             topology=topology or Topology(),
             concurrency=concurrency,
             keep=keep or Keep(),
+            events=events,
+            lifecycle_events=lifecycle_events,
             migrate=migrate,
             clock=clock,
             rng=rng or random.SystemRandom(),

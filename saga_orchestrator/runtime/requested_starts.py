@@ -50,7 +50,7 @@ class RequestedStarts:
 
     async def _take(self) -> float:
         """Take one batch; return how long to wait before the next, in seconds."""
-        names = self._catalogue.names
+        names = sorted(self._catalogue.named)
         each = max(1, BATCH // len(names))
         try:
             taken = await self._store.take_starts(names, each, self._event_of)

@@ -50,10 +50,6 @@ class Catalogue:
         """The definitions by their names."""
         return dict(self._named)
 
-    def names(self) -> list[str]:
-        """The definitions that can be started by name, sorted."""
-        return sorted(self._named)
-
     def plan_of(
         self, definition: SagaDefinition | str, steps: Iterable[Step] | None
     ) -> Plan:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Unpack
 
+from saga_orchestrator.core.public import PublicEvent
 from saga_orchestrator.core.saga import Saga
 from saga_orchestrator.core.states import Direction
 from saga_orchestrator.ports.store import SagaRecord
@@ -34,6 +35,8 @@ class Outcome:
         unused: lines of the script that nothing came of, as ``the action of b``.
             Only of a play to its end: one that is run by and by may yet come to
             them; ``Play.unused`` tells its own.
+        events: what its handlers emitted and is published, in order, with ``type``
+            and ``payload``.
     """
 
     record: SagaRecord
@@ -41,6 +44,7 @@ class Outcome:
     undo_sagas: tuple[Saga, ...] = ()
     timeline: tuple[str, ...] = ()
     unused: tuple[str, ...] = ()
+    events: tuple[PublicEvent, ...] = ()
 
     def __repr__(self) -> str:
         """Return what fits a line: a record alone has hundreds of fields."""

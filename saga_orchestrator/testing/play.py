@@ -17,6 +17,7 @@ from saga_orchestrator.core.decision import Decision
 from saga_orchestrator.core.events import Event, SagaStarted, TimeCame
 from saga_orchestrator.core.fence import is_genuine
 from saga_orchestrator.core.ids import SagaId
+from saga_orchestrator.core.public import PublicEvent
 from saga_orchestrator.core.saga import Saga
 from saga_orchestrator.errors import ForgedReplyError, SagaError
 from saga_orchestrator.ports.store import Store
@@ -62,6 +63,7 @@ class Play:
         self._sagas: dict[SagaId, Saga] = {}
         self._first: SagaId | None = None
         self._journal = Journal()
+        self._emitted: list[PublicEvent] = []
         self._schedule = Schedule()
         self._carrier = Carrier(
             store,
@@ -153,6 +155,7 @@ class Play:
         (decision,) = await self._store.transact([event])
         for part in decision.parts:
             self._journal.decided(part)
+            self._emitted += part.emitted
             if part.saga is not None:
                 self._sagas[part.saga.id] = part.saga
             for dispatch in part.dispatches:
@@ -200,4 +203,10 @@ class Play:
         assert record is not None, "nobody deletes it"
         others = tuple(saga for saga in self._sagas.values() if saga.undoes)
         lines = self._journal.lines(self._saga)
-        return Outcome(record, tuple(self._journal.calls), others, lines)
+        return Outcome(
+            record,
+            tuple(self._journal.calls),
+            others,
+            lines,
+            events=tuple(self._emitted),
+        )

@@ -18,8 +18,10 @@ a residual is undone, and is the id of the saga that the effect belongs to;
 A reply repeats the first six fields but the names, and says its answer::
 
     {"v": 1, "replies": [{"saga_id": …, "step": …, "direction": …,
-        "generation": 1, "token": "9f…", "answer": "succeeded", "output": {…}}]}
+        "generation": 1, "token": "9f…", "answer": "succeeded", "output": {…},
+        "events": [{"type": "payment.charged", "payload": {…}}]}]}
 
+``events`` is there only where the handler emitted some.
 Readers take unknown fields without complaint, so that newer senders can add
 some; an unknown version or a missing field is malformed.
 """
@@ -49,6 +51,7 @@ from saga_orchestrator.core.payload import (
     decode,
     holds_more_values,
 )
+from saga_orchestrator.core.public import EMISSIONS_MAX, EVENT_TYPE, Emission
 from saga_orchestrator.core.states import Direction
 from saga_orchestrator.errors import (
     MalformedMessageError,
@@ -58,8 +61,9 @@ from saga_orchestrator.errors import (
 
 VERSION = 1
 MESSAGE_BYTES_MAX = 8 * 1024 * 1024
-MESSAGE_VALUES_MAX = 3 * VALUES_MAX
-"""A command's context, input and output; more than a full frame can hold."""
+MESSAGE_VALUES_MAX = 4 * VALUES_MAX
+"""A command's context, input and output, or a reply's output, update and events, and
+what is around them; more than a full frame can hold."""
 COMMANDS = "saga.commands"
 REPLIES = "saga.replies"
 ERROR_CHARS_MAX = 2000
@@ -135,6 +139,18 @@ class CommandFields(_FenceFields):
     """The W3C trace that the saga belongs to; empty where nobody traces."""
 
 
+class EventFields(BaseModel):
+    """An event for others, that the step's success brings about."""
+
+    model_config = ConfigDict(strict=True, frozen=True, use_attribute_docstrings=True)
+
+    # As ``is_event_type``: here $ is the end, and not the end of a line as well.
+    type: Annotated[str, Field(pattern=rf"^{EVENT_TYPE}$")]
+    """What happened: a letter, then letters, digits, `_`, `.` and `-`."""
+    payload: Any = None
+    """What its readers are told."""
+
+
 class ReplyFields(_FenceFields):
     """What became of one command; the first five fields are the command's."""
 
@@ -159,6 +175,10 @@ class ReplyFields(_FenceFields):
     """The queue that the command came from."""
     traceparent: _Traceparent = ""
     """Of the span in which the command was handled; empty where nobody traces."""
+    events: Annotated[list[EventFields], Field(max_length=EMISSIONS_MAX)] = Field(
+        default_factory=list
+    )
+    """For "succeeded" and "skipped": events for others, published once it counts."""
 
 
 class CommandMessage(BaseModel):
@@ -222,6 +242,10 @@ def reply_text(reply: Reply) -> str:
     }
     if reply.traceparent:
         document["traceparent"] = reply.traceparent
+    if reply.emitted:
+        document["events"] = [
+            {"type": one.type, "payload": one.payload} for one in reply.emitted
+        ]
     return _text(document)
 
 
@@ -327,6 +351,7 @@ def _reply(fields: ReplyFields) -> Reply:
         effect=fields.effect,
         answered_by=fields.answered_by,
         traceparent=fields.traceparent,
+        emitted=tuple(Emission(one.type, one.payload) for one in fields.events),
     )
 
 

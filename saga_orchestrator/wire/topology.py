@@ -22,6 +22,7 @@ class Topology:
         replies: answers of participants outside the orchestrator's process.
         undelivered: where the broker puts commands and replies that passed the
             delivery limit; orchestrators consume it and settle the dispatch.
+        events: the durable topic exchange that events for others go through.
         dead: messages that can never be processed, with the reason in the
             header ``saga-reason``; they stay for a person.
     """
@@ -32,6 +33,7 @@ class Topology:
     replies: str = "saga.replies"
     undelivered: str = "saga.undelivered"
     dead: str = "saga.dead"
+    events: str = "saga.events"
 
     def queue_for(self, direction: Direction, service: str) -> str:
         """Return the queue of a service's actions or compensations."""

@@ -6,11 +6,13 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 
 from saga_orchestrator.core.plan import Plan
+from saga_orchestrator.core.public import PublicEvent
 from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.saga import Saga
 from saga_orchestrator.errors import StoreDataError
 from saga_orchestrator.ports.overview import Waiting
 from saga_orchestrator.ports.store import OutboxRow, Page, Unreadable
+from saga_stores._event_rows import EVENT_COLUMNS, event_from
 from saga_stores._residual_rows import residual_from
 from saga_stores._rows import PLAN_DIGEST, Row, RowCodec
 
@@ -85,3 +87,15 @@ def waiting_page(
         if saga.id not in problems
     ]
     return Page(items, [*page.unreadable, *problems.values()])
+
+
+def event_page(rows: Iterable[Row], codec: RowCodec) -> Page[PublicEvent]:
+    """Return a page of rows of ``EVENT_COLUMNS``."""
+    page: Page[PublicEvent] = Page([], [])
+    for row in rows:
+        try:
+            page.items.append(event_from(codec, row))
+        except StoreDataError as error:
+            saga_id = row[EVENT_COLUMNS.index("aggregate_id")]
+            page.unreadable.append(Unreadable(saga_id, str(error), row[0]))
+    return page

@@ -12,6 +12,7 @@ from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.payload import Json
 from saga_orchestrator.core.plan import Plan
 from saga_orchestrator.core.saga import NO_DATA, Saga
+from saga_stores._event_rows import new_event
 from saga_stores._json import to_json
 from saga_stores._plans import PlanCache
 from saga_stores._residual_rows import new_residual, settlement_of
@@ -37,6 +38,7 @@ class Writes:
         residuals: ``NEW_RESIDUAL_COLUMNS`` to insert.
         settlements: ``SETTLEMENT_COLUMNS``, saga id and number, to update; after
             the inserts.
+        events: ``NEW_EVENT_COLUMNS`` to insert, in this order.
         snapshots: rows of ``SAGA_COLUMNS`` and what they say; remember them
             after the commit.
     """
@@ -50,6 +52,7 @@ class Writes:
     ignored: Rows
     residuals: Rows
     settlements: Rows
+    events: Rows
     snapshots: list[tuple[tuple[Any, ...], Saga]]
 
 
@@ -99,6 +102,7 @@ def writes_of(
             for saga_id, one in batch.residuals
             if one.settled is not None
         ],
+        events=[new_event(codec, event) for event in batch.public],
         snapshots=[(row, saga) for row, saga in changed if saga.data is NO_DATA],
     )
 

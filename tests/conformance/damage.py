@@ -9,6 +9,7 @@ import asyncpg  # type: ignore[import-untyped]  # it ships no types
 
 from saga_orchestrator.core.saga import Saga
 from saga_orchestrator.ports.store import Store
+from saga_stores._event_rows import NEW_EVENT_COLUMNS
 from saga_stores._residual_rows import RESIDUAL_COLUMNS
 from saga_stores._rows import HISTORY_COLUMNS
 from saga_stores.memory.store import MemorySagaStore
@@ -28,6 +29,7 @@ _SQL = {
     "history": "UPDATE saga_history SET data = '{json}' "
     "WHERE saga_id = '{id}' AND seq = (SELECT max(seq) FROM saga_history "
     "WHERE saga_id = '{id}')",
+    "event": "UPDATE saga_events SET payload = '{json}' WHERE aggregate_id = '{id}'",
     "residual": "UPDATE saga_residuals SET output = '{json}' WHERE saga_id = '{id}'",
 }
 SNAPSHOT = ("steps", "instant", "plan", "no plan")
@@ -74,6 +76,13 @@ def _damage_objects(store: MemorySagaStore, saga: Saga, what: str) -> None:
         row = list(tables.history[saga.id][-1])
         row[HISTORY_COLUMNS.index("data")] = UNREADABLE
         tables.history[saga.id][-1] = tuple(row)
+    elif what == "event":
+        rows = tables.events._rows
+        for position, found in rows.items():
+            if found[NEW_EVENT_COLUMNS.index("aggregate_id")] == saga.id:
+                changed = list(found)
+                changed[NEW_EVENT_COLUMNS.index("payload")] = UNREADABLE
+                rows[position] = tuple(changed)
     else:
         for number, found in tables.residuals[saga.id].items():
             changed = list(found)

@@ -19,6 +19,7 @@ from saga_orchestrator.ports.broker import (
     QueueStats,
     Receipt,
 )
+from saga_orchestrator.wire.topology import Topology
 from tests.support.inbox import Inbox
 from tests.support.waiting import eventually
 
@@ -39,12 +40,15 @@ class World:
         self.url = url
         self._handles: list[Broker] = []
 
-    def handle(self) -> Broker:
+    def handle(self, topology: Topology | None = None) -> Broker:
         """Return a handle that is not open yet."""
+        names = topology or Topology()
         handle: Broker = (
-            MemoryBroker(self.url)
+            MemoryBroker(self.url, topology=names)
             if self.adapter == "memory"
-            else RabbitBroker(self.url, publish_timeout=5, reconnect_interval=0.1)
+            else RabbitBroker(
+                self.url, topology=names, publish_timeout=5, reconnect_interval=0.1
+            )
         )
         self._handles.append(handle)
         return handle
@@ -82,6 +86,38 @@ def message(
 def messages(count: int) -> list[OutgoingMessage]:
     """Return messages that differ in their body."""
     return [message(body=b"%03d" % number) for number in range(count)]
+
+
+# -- one more exchange -------------------------------------------------------
+
+
+async def test_one_more_exchange_takes_messages(world: World) -> None:
+    """What is bound there gets them, and nothing of the other exchange."""
+    broker = await world.open()
+    await broker.declare_exchange("others")
+    await broker.declare_exchange("others")
+    receipts = await broker.publish([message(exchange="others")])
+    assert receipts == [Receipt.UNROUTABLE]
+    reader, inbox = world.handle(Topology(exchange="others")), Inbox(ack=True)
+    await reader.open()
+    await reader.consume(QueueSpec("reader", ("step.a",), "parked"), inbox, prefetch=1)
+    await broker.declare(WORK)
+    sent = [message(body=b"work"), message(body=b"others", exchange="others")]
+    assert await broker.publish(sent) == [Receipt.CONFIRMED] * 2
+    assert (await inbox.next()).body == b"others"
+    await eventually(lambda: _ready(broker, "work", 1))
+
+
+async def test_nobody_can_tell_of_an_exchange_that_is_not_there(world: World) -> None:
+    """The message is not lost in silence; the handle works on."""
+    broker = await world.open()
+    await broker.declare(WORK)
+    assert await broker.publish([message(exchange="gone")]) == [Receipt.UNKNOWN]
+    await eventually(lambda: _confirms(broker))
+
+
+async def _confirms(broker: Broker) -> bool:
+    return await broker.publish([message()]) == [Receipt.CONFIRMED]
 
 
 # -- publish -----------------------------------------------------------------
@@ -442,6 +478,8 @@ async def test_a_closed_handle_says_so(world: World) -> None:
     await broker.close()
     with pytest.raises(BrokerUnavailableError):
         await broker.declare(WORK)
+    with pytest.raises(BrokerUnavailableError):
+        await broker.declare_exchange("others")
     with pytest.raises(BrokerUnavailableError):
         await broker.consume(WORK, Inbox(), prefetch=1)
     with pytest.raises(BrokerUnavailableError):

@@ -74,14 +74,19 @@ class _StaleReads:
         self._count = 0
 
     def __call__(
-        self, events: Sequence[Event], loaded: Iterable[Saga], now: Any
+        self,
+        events: Sequence[Event],
+        loaded: Iterable[Saga],
+        now: Any,
+        *,
+        tells_lifecycle: bool,
     ) -> Batch:
         self._count += 1
         sagas = list(loaded)
         stale = self._count % 5 == 0
         chosen = [self._before.get(s.id, s) if stale else s for s in sagas]
         self._before |= {saga.id: saga for saga in sagas}
-        return decide_batch(events, chosen, now)
+        return decide_batch(events, chosen, now, tells_lifecycle=tells_lifecycle)
 
 
 async def _nothing(*_: Any) -> None:

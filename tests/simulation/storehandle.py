@@ -14,6 +14,7 @@ from saga_orchestrator.core.decision import Decision
 from saga_orchestrator.core.events import Event
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
+from saga_orchestrator.core.public import PublicEvent
 from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.saga import Saga, SagaData
 from saga_orchestrator.core.states import SagaState
@@ -133,6 +134,22 @@ class StoreHandle(Store):
         self._enter(lambda: self._books.claim(rows, limit, lease))
         await self._answer()
         return sorted(rows, key=lambda row: row.fence)
+
+    async def claim_events(
+        self, holder: str, limit: int, lease: dt.timedelta
+    ) -> Page[PublicEvent]:
+        """Return the first events; none ever, in a world whose handlers emit none."""
+        await self._until(lambda: None, POLL_JITTER_SECONDS)
+        page: Page[PublicEvent] = await self._read("claim_events", holder, limit, lease)
+        return page
+
+    async def delete_events(self, positions: Sequence[int]) -> None:
+        """Forget events."""
+        await self._read("delete_events", positions)
+
+    async def expire_events(self, age: dt.timedelta, limit: int) -> NoReturn:
+        """Never called: the engines of a world publish."""
+        raise NotImplementedError
 
     # -- reading -------------------------------------------------------------
 

@@ -177,6 +177,11 @@ class MemoryBroker(Broker):
         self._node.declare_exchange(self._exchange)
         self._is_open = True
 
+    async def declare_exchange(self, name: str) -> None:
+        """Create one more topic exchange."""
+        self._require_open()
+        self._node.declare_exchange(name)
+
     async def declare(self, queue: QueueSpec) -> None:
         """Create the queue, its dead-letter queue and the bindings."""
         self._declared(queue)

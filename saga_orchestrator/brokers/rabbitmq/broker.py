@@ -103,7 +103,7 @@ class RabbitBroker(Broker):
         try:
             for link in links:
                 await link.open(0 if may_be_away else self._open_timeout)
-            await self._declare_exchange()
+            await self._declare_exchange(self._exchange)
         except BrokerUnavailableError as error:
             if not may_be_away or is_refusal(error.__cause__):
                 raise
@@ -111,22 +111,29 @@ class RabbitBroker(Broker):
         for link in links:  # only now: a failed open can be tried again
             self._tasks.spawn(link.keep_open())
 
-    async def _declare_exchange(self) -> None:
-        name = self._exchange
+    async def _declare_exchange(self, name: str) -> None:
         await self._declarer.exchange(name, f"declaring exchange {name!r}")
 
     async def _declare_exchange_later(self) -> None:
         while True:
             await self._clock.sleep(self._timing.reconnect)
             with contextlib.suppress(BrokerError):
-                return await self._declare_exchange()
+                return await self._declare_exchange(self._exchange)
+
+    async def declare_exchange(self, name: str) -> None:
+        """Create one more topic exchange."""
+        self._require_up(f"declaring exchange {name!r}")
+        await self._declare_exchange(name)
 
     async def declare(self, queue: QueueSpec) -> None:
         """Create the queue, its dead-letter queue and the bindings."""
         doing = f"declaring queue {queue.name!r}"
+        self._require_up(doing)
+        await self._declarer.queue(queue, doing)
+
+    def _require_up(self, doing: str) -> None:
         if self._may_be_away and not self._consuming.is_up:
             raise BrokerUnavailableError(f"{doing}: {self._consuming.problem}")
-        await self._declarer.queue(queue, doing)
 
     async def publish(self, messages: Sequence[OutgoingMessage]) -> list[Receipt]:
         """Publish all; wait for the confirms together."""

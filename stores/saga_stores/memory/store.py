@@ -14,6 +14,7 @@ from saga_orchestrator.core.decision import Decision
 from saga_orchestrator.core.events import Event
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
+from saga_orchestrator.core.public import PublicEvent
 from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.saga import Saga, SagaData
 from saga_orchestrator.core.states import SagaState
@@ -110,7 +111,12 @@ class MemorySagaStore(Store):
         """Decide and perform a batch of events."""
         await self._turn()
         now = self._clock.now()
-        batch = decide_batch(events, load_batch(self._tables, events), now)
+        batch = decide_batch(
+            events,
+            load_batch(self._tables, events),
+            now,
+            tells_lifecycle=self.tells_lifecycle,
+        )
         writes = writes_of(batch, now, lease, CODEC, _NO_PLANS)
         self._tables.perform(batch, writes, settled)
         return batch.decisions
@@ -142,6 +148,24 @@ class MemorySagaStore(Store):
         await self._turn()
         now = self._clock.now()
         return self._tables.claim(limit, now, now + lease)
+
+    async def claim_events(
+        self, holder: str, limit: int, lease: dt.timedelta
+    ) -> Page[PublicEvent]:
+        """Take, or keep, the right to publish events; return the first of them."""
+        await self._turn()
+        now = self._clock.now()
+        return self._tables.events.claim(holder, limit, now, now + lease)
+
+    async def delete_events(self, positions: Sequence[int]) -> None:
+        """Forget events that are published."""
+        await self._turn()
+        self._tables.events.delete(positions)
+
+    async def expire_events(self, age: dt.timedelta, limit: int) -> int:
+        """Forget the first events, as far as they are so old."""
+        await self._turn()
+        return self._tables.events.expire(self._clock.now() - age, limit)
 
     async def load_dispatches(
         self, fences: Sequence[Fence]

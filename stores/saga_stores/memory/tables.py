@@ -23,6 +23,7 @@ from saga_stores._data import Entries
 from saga_stores._residual_rows import NEW_RESIDUAL_COLUMNS, SETTLEMENT_COLUMNS
 from saga_stores._rows import HISTORY_COLUMNS, RowCodec, outbox_key
 from saga_stores._writes import Writes
+from saga_stores.memory.events import Events
 
 OutboxKey = tuple[SagaId, str, int]
 
@@ -52,6 +53,7 @@ class Tables:
         recorded: when each command of the outbox was.
         outbox: commands not confirmed, in the order they were recorded.
         api_keys: who may call the HTTP API, by name.
+        events: for others, not published yet.
     """
 
     def __init__(self) -> None:
@@ -69,6 +71,7 @@ class Tables:
         self.recorded: dict[OutboxKey, dt.datetime] = {}
         self.outbox: dict[OutboxKey, OutboxRow] = {}
         self.api_keys: dict[str, ApiKey] = {}
+        self.events = Events(CODEC)
 
     def perform(self, batch: Batch, writes: Writes, settled: Sequence[Fence]) -> None:
         """Write a batch; nothing here can fail, so it is all or nothing."""
@@ -88,6 +91,7 @@ class Tables:
         for *settlement, saga_id, number in writes.settlements:
             found = self.residuals[saga_id][number][: len(NEW_RESIDUAL_COLUMNS)]
             self.residuals[saga_id][number] = (*found, *settlement)
+        self.events.append(writes.events)
         for *fence, claimed_until, recorded_at in writes.outbox:
             new = CODEC.outgoing((*fence, claimed_until, 0, ""))
             key = outbox_key(new.fence)

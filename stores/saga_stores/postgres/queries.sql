@@ -140,6 +140,57 @@ FROM unnest(
 WHERE saga_residuals.saga_id = settled.saga_id
     AND saga_residuals.number = settled.number
 
+-- name: insert_events
+-- In their order, which the positions keep. A saga's row is locked meanwhile, so its
+-- events become visible in that order, too.
+INSERT INTO saga_events (
+    id, kind, aggregate_type, aggregate_id, event_type, payload, created_at
+)
+SELECT id::uuid, kind, aggregate_type, aggregate_id, event_type, payload::json, at
+FROM unnest(
+    $1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
+    $7::timestamptz[]
+) WITH ORDINALITY
+    AS new (id, kind, aggregate_type, aggregate_id, event_type, payload, at, number)
+ORDER BY number
+
+-- name: take_lease
+-- Touches no row where there are no events, which an index tells; returns none where
+-- another has it.
+-- $1 name, $2 holder, $3 now, $4 lease
+INSERT INTO saga_leases (name, holder, until)
+SELECT $1, $2, coalesce($3::timestamptz, clock_timestamp()) + $4::interval
+WHERE (SELECT min(position) FROM saga_events) IS NOT NULL
+ON CONFLICT (name) DO UPDATE
+SET holder = EXCLUDED.holder, until = EXCLUDED.until
+WHERE saga_leases.holder = EXCLUDED.holder
+    OR saga_leases.until <= coalesce($3::timestamptz, clock_timestamp())
+RETURNING true
+
+-- name: events
+SELECT position, id, kind, aggregate_type, aggregate_id, event_type,
+    payload::text AS payload, created_at
+FROM saga_events
+ORDER BY position
+LIMIT $1
+
+-- name: delete_events
+DELETE FROM saga_events WHERE position = ANY ($1::bigint[])
+
+-- name: expire_events
+-- Only the first ones are looked at: where they are young, all are.
+-- $1 now, $2 age, $3 limit
+DELETE FROM saga_events
+WHERE position IN (
+        SELECT position
+        FROM saga_events
+        ORDER BY position
+        LIMIT $3
+        FOR UPDATE SKIP LOCKED
+    )
+    AND created_at <= coalesce($1::timestamptz, clock_timestamp()) - $2::interval
+RETURNING position
+
 -- name: plans
 SELECT digest, text FROM saga_plans WHERE digest = ANY ($1::text[])
 

@@ -18,6 +18,7 @@ from saga_orchestrator.core.decision import Decision
 from saga_orchestrator.core.events import Event, SagaStarted
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
+from saga_orchestrator.core.public import PublicEvent
 from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.saga import Saga, SagaData
 from saga_orchestrator.core.states import ACTIVE, SagaState
@@ -43,7 +44,7 @@ from saga_orchestrator.ports.store import (
 )
 from saga_stores._data import traceparents_of
 from saga_stores._deletion import require_deletable
-from saga_stores._pages import residual_page
+from saga_stores._pages import event_page, residual_page
 from saga_stores._plans import PlanCache
 from saga_stores._writes import writes_of
 from saga_stores.postgres import schema, starts
@@ -168,7 +169,7 @@ class PostgresSagaStore(Store, StartRequests):
         now = self._given_time() or read_at
         sagas = await with_conditions(connection, locked)
         sagas = await with_asked(connection, sagas, events)
-        batch = decide_batch(events, sagas, now)
+        batch = decide_batch(events, sagas, now, tells_lifecycle=self.tells_lifecycle)
         writes = writes_of(batch, now, lease, CODEC, stored=_NO_PLANS)
         await write_batch(connection, writes, settled)
         self._plans.add(writes.plans)
@@ -198,6 +199,25 @@ class PostgresSagaStore(Store, StartRequests):
         """Take over lapsed rows, skipping those that another is claiming."""
         rows = await self._database.fetch("claim", self._given_time(), limit, lease)
         return [CODEC.outgoing(row) for row in rows]
+
+    async def claim_events(
+        self, holder: str, limit: int, lease: dt.timedelta
+    ) -> Page[PublicEvent]:
+        """Take, or keep, the right to publish; then read, as of after that."""
+        asked = ("events", holder, self._given_time(), lease)
+        if not await self._database.fetch("take_lease", *asked):
+            return Page([], [])
+        rows = await self._database.fetch("events", limit)
+        return event_page(map(tuple, rows), CODEC)
+
+    async def delete_events(self, positions: Sequence[int]) -> None:
+        """Forget events that are published."""
+        await self._database.fetch("delete_events", list(positions))
+
+    async def expire_events(self, age: dt.timedelta, limit: int) -> int:
+        """Forget the first events, as far as they are so old."""
+        now = self._given_time()
+        return len(await self._database.fetch("expire_events", now, age, limit))
 
     async def load_dispatches(
         self, fences: Sequence[Fence]

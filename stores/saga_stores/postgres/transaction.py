@@ -25,6 +25,7 @@ from saga_stores._data import (
     with_requests,
     with_residuals,
 )
+from saga_stores._event_rows import NEW_EVENT_COLUMNS
 from saga_stores._plans import PlanCache
 from saga_stores._residual_rows import NEW_RESIDUAL_COLUMNS, SETTLEMENT_COLUMNS
 from saga_stores._rows import (
@@ -139,6 +140,10 @@ async def write_batch(
         await connection.execute(
             SQL["settle_residuals"],
             *_arrays(writes.settlements, len(SETTLEMENT_COLUMNS) + 2),
+        )
+    if writes.events:
+        await connection.execute(
+            SQL["insert_events"], *_arrays(writes.events, len(NEW_EVENT_COLUMNS))
         )
 
 

@@ -220,6 +220,36 @@ WHERE claimed_until <= ?
 ORDER BY claimed_until, created_at
 LIMIT ?;
 
+-- name: insert_event
+INSERT INTO saga_events (
+  id, kind, aggregate_type, aggregate_id, event_type, payload, created_at
+)
+VALUES (?, ?, ?, ?, ?, ?, ?);
+
+-- name: take_lease
+-- Changes no row where another holder has it.
+INSERT INTO saga_leases (name, holder, until)
+VALUES (?, ?, ?)
+ON CONFLICT (name) DO UPDATE
+SET holder = excluded.holder, until = excluded.until
+WHERE holder = excluded.holder OR until <= ?;
+
+-- name: events
+SELECT position, id, kind, aggregate_type, aggregate_id, event_type, payload,
+  created_at
+FROM saga_events
+ORDER BY position
+LIMIT ?;
+
+-- name: delete_event
+DELETE FROM saga_events WHERE position = ?;
+
+-- name: expire_events
+-- Only the first ones are looked at: where they are young, all are.
+DELETE FROM saga_events
+WHERE position IN (SELECT position FROM saga_events ORDER BY position LIMIT ?)
+  AND created_at <= ?;
+
 -- name: delete_data
 DELETE FROM saga_data WHERE saga_id = ?;
 

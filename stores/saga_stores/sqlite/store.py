@@ -11,6 +11,7 @@ from saga_orchestrator.core.decision import Decision
 from saga_orchestrator.core.events import Event
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
+from saga_orchestrator.core.public import PublicEvent
 from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.saga import Saga, SagaData
 from saga_orchestrator.core.states import SagaState
@@ -28,6 +29,7 @@ from saga_orchestrator.ports.store import (
 )
 from saga_stores._data import traceparents_of
 from saga_stores._rows import Row
+from saga_stores.sqlite import events as event_rows
 from saga_stores.sqlite import loading, monitoring, outbox, schema
 from saga_stores.sqlite.connection import (
     QUERIES,
@@ -112,7 +114,11 @@ class SqliteSagaStore(Store):
     ) -> list[Decision]:
         """Decide and perform a batch of events."""
         return await self._writer.run(
-            transact, self._caches, self._clock, events, settled=settled, lease=lease
+            transact,
+            *(self._caches, self._clock, events),
+            settled=settled,
+            lease=lease,
+            tells_lifecycle=self.tells_lifecycle,
         )
 
     # -- the outbox --------------------------------------------------------
@@ -134,6 +140,22 @@ class SqliteSagaStore(Store):
     async def claim(self, limit: int, lease: dt.timedelta) -> list[OutboxRow]:
         """Take over outbox rows whose claim has lapsed."""
         return await self._writer.run(outbox.claim, self._clock, limit, lease)
+
+    async def claim_events(
+        self, holder: str, limit: int, lease: dt.timedelta
+    ) -> Page[PublicEvent]:
+        """Take, or keep, the right to publish events; return the first of them."""
+        return await self._writer.run(
+            event_rows.claim, self._clock, holder, limit, lease
+        )
+
+    async def delete_events(self, positions: Sequence[int]) -> None:
+        """Forget events that are published."""
+        await self._writer.run(event_rows.delete, positions)
+
+    async def expire_events(self, age: dt.timedelta, limit: int) -> int:
+        """Forget the first events, as far as they are so old."""
+        return await self._writer.run(event_rows.expire, self._clock, age, limit)
 
     async def load_dispatches(
         self, fences: Sequence[Fence]

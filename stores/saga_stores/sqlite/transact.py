@@ -45,11 +45,13 @@ def transact(
     *,
     settled: Sequence[Fence],
     lease: dt.timedelta,
+    tells_lifecycle: bool,
 ) -> list[Decision]:
     """Decide and perform a batch of events, all or nothing."""
     with writing(connection):
         now = clock.now()
-        batch = decide_batch(events, _load(connection, caches, events), now)
+        found = _load(connection, caches, events)
+        batch = decide_batch(events, found, now, tells_lifecycle=tells_lifecycle)
         writes = writes_of(batch, now, lease, CODEC, caches.plans)
         # Settled first: a resend of what was settled stays.
         connection.executemany(QUERIES["settle"], map(outbox_key, settled))
@@ -117,6 +119,7 @@ def _perform(connection: sqlite3.Connection, writes: Writes) -> None:
         "upsert_ignored": writes.ignored,
         "insert_residual": writes.residuals,
         "settle_residual": writes.settlements,
+        "insert_event": writes.events,
     }
     for name, rows in rows_by_query.items():
         if rows:

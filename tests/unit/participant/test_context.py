@@ -92,3 +92,78 @@ def test_the_logger_says_what_a_line_is_about() -> None:
         context_of(action(attempt=2)).logger.info("charged")
     (line,) = lines
     assert (line["saga_id"], line["step"], line["attempt"]) == (SAGA, "charge", 2)
+
+
+# -- events --------------------------------------------------------------------
+
+
+def test_events_are_kept_in_order_as_they_were() -> None:
+    """What a handler does with a payload afterwards changes nothing."""
+    ctx = context_of(action({}))
+    payload = {"items": [1]}
+    ctx.emit("payment.charged", payload)
+    payload["items"].append(2)
+    ctx.emit("mail_sent")
+    assert [(one.type, one.payload) for one in ctx.emitted] == [
+        ("payment.charged", {"items": [1]}),
+        ("mail_sent", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    "event_type",
+    ["", "1a", ".a", "a b", "a/b", "a\n", "é", "a" * 101, "a#", "a*", None, 7],
+)
+def test_a_type_that_is_no_word_is_refused(event_type: Any) -> None:
+    """At the call, so that its line is in the traceback."""
+    ctx = context_of(action({}))
+    with pytest.raises(PayloadError, match="event_type"):
+        ctx.emit(event_type, {})
+    assert ctx.emitted == ()
+
+
+@pytest.mark.parametrize("event_type", ["a", "A-b_c.9", "a" * 100])
+def test_a_type_is_words(event_type: str) -> None:
+    """Letters, digits and a few signs, at most a hundred."""
+    ctx = context_of(action({}))
+    ctx.emit(event_type)
+    assert len(ctx.emitted) == 1
+
+
+@pytest.mark.parametrize(
+    "payload", [float("nan"), "\0", "\udc00", 2**64, {1: 2}, object(), "x" * 2**20]
+)
+def test_a_payload_that_cannot_travel_is_refused(payload: Any) -> None:
+    """By the rules of every payload; what was emitted before stays."""
+    ctx = context_of(action({}))
+    ctx.emit("a", 1)
+    with pytest.raises(PayloadError, match="event b"):
+        ctx.emit("b", {"deep": payload})
+    assert [one.type for one in ctx.emitted] == ["a"]
+
+
+def test_the_events_of_a_run_are_bounded_together() -> None:
+    """A hundred of them, and of one payload's size: the answer must travel."""
+    ctx = context_of(action({}))
+    for _ in range(100):
+        ctx.emit("a")
+    with pytest.raises(PayloadError, match="100, the limit of one run"):
+        ctx.emit("a")
+    ctx = context_of(action({}))
+    ctx.emit("a", "x" * 600_000)
+    with pytest.raises(PayloadError, match="events"):
+        ctx.emit("a", "x" * 600_000)
+    ctx = context_of(action({}))
+    ctx.emit("a", [0] * 15_000)
+    with pytest.raises(PayloadError, match="events"):
+        ctx.emit("a", [0] * 15_000)
+
+
+def test_a_payload_may_be_as_deep_as_any() -> None:
+    """The list that holds the events takes no level of theirs."""
+    deep: Any = 0
+    for _ in range(64):
+        deep = [deep]
+    ctx = context_of(action({}))
+    ctx.emit("a", deep)
+    assert ctx.emitted[0].payload == deep

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from saga_orchestrator.core.commands import Answer, Command, Reply
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.payload import NESTING_MAX, normalise
+from saga_orchestrator.core.public import EVENT_TYPE, Emission
 from saga_orchestrator.core.states import Direction
 from saga_orchestrator.errors import MalformedMessageError, UnsupportedVersionError
 from saga_orchestrator.participant.signals import RetryLater
@@ -94,6 +95,10 @@ _REPLY = st.builds(
     heartbeat=st.booleans(),
     effect=st.booleans(),
     answered_by=_TEXT,
+    emitted=st.lists(
+        st.builds(Emission, st.from_regex(EVENT_TYPE, fullmatch=True), _JSON),
+        max_size=3,
+    ).map(tuple),
 )
 
 
@@ -194,6 +199,10 @@ _WRONG_REPLY = _WRONG | {
     "heartbeat": ["yes", 1],
     "effect": ["no", 0],
     "answered_by": [5, "x" * 301],
+    "events": [
+        *(5, "x", {}, [5], [{"payload": 1}], [{"type": 5}], [{"type": "1a"}]),
+        *([{"type": "a\n"}], [{"type": ""}], [{"type": "a"}] * 101),
+    ],
 }
 
 
@@ -303,3 +312,10 @@ def test_an_odd_traceparent_spoils_no_message(odd):
     answers = json.loads(pack_replies([reply()]))
     answers["replies"][0]["traceparent"] = odd
     assert read_replies(json.dumps(answers).encode()) == [reply()]
+
+
+def test_a_reply_without_events_does_not_name_them():
+    """An older reader and an older log see what they always saw."""
+    assert b"events" not in pack_replies([reply()])
+    sent = reply(emitted=(Emission("mail.sent", None),))
+    assert b'"events":[{"type":"mail.sent","payload":null}]' in pack_replies([sent])

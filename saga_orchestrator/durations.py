@@ -23,3 +23,15 @@ def parse_duration(text: str) -> dt.timedelta:
     if duration > _LONGEST:
         raise ValueError(f"{text!r} is longer than 100 years")
     return duration
+
+
+def parse_positive(text: str) -> dt.timedelta:
+    """Return a duration that is not zero.
+
+    Raises:
+        ValueError: as ``parse_duration``, or it is zero.
+    """
+    duration = parse_duration(text)
+    if not duration:
+        raise ValueError(f"{text!r} is no time at all; write 90s, 10m, 1h or 30d")
+    return duration

@@ -32,7 +32,7 @@ from pydantic_settings import (
 )
 
 from saga_orchestrator.core.waiting import StaleAfter
-from saga_orchestrator.durations import parse_duration
+from saga_orchestrator.durations import parse_duration, parse_positive
 from saga_orchestrator.errors import ConfigurationError
 from saga_orchestrator.ports.store import Keep
 from saga_orchestrator.wire.topology import Topology
@@ -60,10 +60,7 @@ def duration_text(duration: dt.timedelta) -> str:
 def _checked_duration(value: object) -> dt.timedelta:
     if isinstance(value, dt.timedelta):
         return value
-    duration = parse_duration(str(value))
-    if not duration:
-        raise ValueError("must not be zero")
-    return duration
+    return parse_positive(str(value))
 
 
 Duration = Annotated[

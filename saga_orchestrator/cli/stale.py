@@ -57,13 +57,13 @@ def stale(
     Example:
         saga stale --older-than 1h --fail-on 1
     """
-    from saga_orchestrator.durations import parse_duration
+    from saga_orchestrator.durations import parse_positive
 
     settings = settings_of(store=store, broker=broker)
     after = settings.stale_thresholds
     if older_than is not None:
         try:
-            after = StaleAfter(parse_duration(older_than))
+            after = StaleAfter(parse_positive(older_than))
         except ValueError as error:
             raise typer.BadParameter(f"--older-than: {error}") from error
     found = asyncio.run(_find(settings, after))

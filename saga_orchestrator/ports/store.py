@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import abc
 import datetime as dt
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from saga_orchestrator.core.decision import (
@@ -43,6 +43,7 @@ from saga_orchestrator.errors import (
 from saga_orchestrator.ports.adapters import STORES, adapter_for
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.event_store import EventStore
+from saga_orchestrator.ports.keep import Keep as Keep  # noqa: PLC0414 - as SagaFilter
 from saga_orchestrator.ports.keys import ApiKeys
 from saga_orchestrator.ports.overview import Overview, PoolUse, Waiting
 from saga_orchestrator.ports.saga_filter import (
@@ -139,23 +140,6 @@ class Page(Generic[_Item]):
 
     items: list[_Item]
     unreadable: list[Unreadable]
-
-
-@dataclass(frozen=True, slots=True)
-class Keep:
-    """For how long sagas are kept after their end; None: for ever.
-
-    Attributes:
-        others: those whose definition is not named.
-        by_name: by the name of the definition.
-    """
-
-    others: dt.timedelta | None = None
-    by_name: Mapping[str, dt.timedelta | None] = field(default_factory=dict)
-
-    def age(self, name: str) -> dt.timedelta | None:
-        """Return how long a definition's sagas are kept."""
-        return self.by_name.get(name, self.others)
 
 
 class Store(EventStore, abc.ABC):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import random
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal
 
 import structlog
@@ -154,20 +154,7 @@ class Engine(Client):
         )
         self._relay = OutboxRelay(store, self._publisher, clock, rng, away)
         self._timers = Timers(store, self.pipeline, clock, rng, away)
-        self._retention = Retention(store, keep, clock, rng, away)
-        self._prunes = keep != Keep()
-        self._starts: RequestedStarts | None = None
-        if isinstance(store, StartRequests) and catalogue.named:
-            self._starts = RequestedStarts(store, catalogue, clock, rng, away)
-        self._events: EventsRelay | EventsExpiry
-        if events == "cdc":
-            self._events = EventsExpiry(store, clock, rng, away)
-        else:
-            self._events = EventsRelay(
-                *(store, broker, topology.events, clock, rng),
-                outage=away,
-                complaints=self._complaints,
-            )
+        self._chores = self._new_chores(rng, keep, catalogue, events)
         self._intake = Intake(
             broker=broker,
             store=store,
@@ -213,14 +200,11 @@ class Engine(Client):
         # Only now: what was just sent again is claimed, and not the relay's.
         self.supervisor.loop("relay", self._relay.run)
         self.supervisor.loop("timers", self._timers.run)
+        for name, run in self._chores.items():
+            self.supervisor.loop(name, run)
         if self._watch is not None:
             self.supervisor.loop("watch", self._watch.run)
             self.supervisor.loop("recount", self._recount.run)
-        self.supervisor.loop("events", self._events.run)
-        if self._prunes:
-            self.supervisor.loop("retention", self._retention.run)
-        if self._starts is not None:
-            self.supervisor.loop("starts", self._starts.run)
 
     async def drain(self, seconds: float) -> None:
         """Take nothing new, finish what has begun, publish what was decided."""
@@ -279,6 +263,26 @@ class Engine(Client):
         if count:
             _log.info("open commands sent again", sagas=count)
         return count
+
+    def _new_chores(
+        self, rng: random.Random, keep: Keep, catalogue: Catalogue, events: EventsTo
+    ) -> dict[str, Callable[[], Awaitable[None]]]:
+        """Return the loops that no saga waits for, by name."""
+        store, clock, away = self.store, self.clock, self.outage
+        chores: dict[str, Callable[[], Awaitable[None]]] = {}
+        if keep != Keep():
+            chores["retention"] = Retention(store, keep, clock, rng, away).run
+        if isinstance(store, StartRequests) and catalogue.named:
+            chores["starts"] = RequestedStarts(store, catalogue, clock, rng, away).run
+        if events == "cdc":
+            chores["events"] = EventsExpiry(store, clock, rng, away).run
+        else:
+            chores["events"] = EventsRelay(
+                *(store, self.broker, self._topology.events, clock, rng),
+                outage=away,
+                complaints=self._complaints,
+            ).run
+        return chores
 
     def _publish(self, decisions: Sequence[Decision]) -> None:
         self._publisher.offer(

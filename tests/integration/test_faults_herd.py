@@ -85,4 +85,4 @@ async def _has_passed(client: Manager, instant: dt.datetime) -> bool:
 
 
 async def _all_fired(client: Manager) -> bool:
-    return (await client.store.counts())[SagaState.COMPENSATED] == HERD
+    return (await client.store.counts()).get(SagaState.COMPENSATED) == HERD

@@ -167,7 +167,7 @@ SCENARIOS: list[Scenario] = [
         late_join(),
         "compensated",
         variant="in-the-queue",
-        calls=["A", "undo B", "undo A", "B: error"],
+        calls=["A", "undo B", "undo A", "B: later"],
         reason="its limit passed",
     ),
 ]

@@ -78,7 +78,8 @@ def test_a_duration_that_is_none_is_refused(saga: Run, text: str) -> None:
     """The message says how one is written."""
     done = saga("stale", "--older-than", text)
     assert done.exit_code == 2
-    assert "write 90s, 10m, 2h or 1d" in done.stderr
+    assert "--older-than" in done.stderr
+    assert "write 90s, 10m, 1h or 30d" in done.stderr
 
 
 def test_a_threshold_that_is_none_is_refused(saga: Run, directory: Path) -> None:
@@ -87,7 +88,7 @@ def test_a_threshold_that_is_none_is_refused(saga: Run, directory: Path) -> None
     done = saga("stale")
     assert done.exit_code == 2
     assert "stale.order" in done.stderr
-    assert "write 90s, 10m, 2h or 1d" in done.stderr
+    assert "write 90s, 10m, 1h or 30d" in done.stderr
 
 
 def test_stale_sagas_as_json(saga: Run, old: str) -> None:

@@ -117,6 +117,7 @@ async def permits(
         ("connections", "have more connections (rabbitmqctl set_vhost_limits)"),
     ],
 )
+@pytest.mark.timeout(300)
 @pytest.mark.usefixtures("short_claims")
 async def test_what_an_administrator_takes_away(
     postgres_url: str,
@@ -144,7 +145,8 @@ async def test_what_an_administrator_takes_away(
         assert rate < OPENINGS_A_SECOND
         await permits.give_back(what)
         for saga in sagas:
-            assert (await manager.wait(saga.id, timeout=90)).is_completed
+            # What a virtual host took with it is sent again after two minutes.
+            assert (await manager.wait(saga.id, timeout=150)).is_completed
         await eventually(lambda: manager.problems() == [])
 
 

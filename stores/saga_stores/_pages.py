@@ -45,7 +45,8 @@ class KnownPlans:
             return self._plans[digest]
         problem = self._problems.get(digest)
         text = f"cannot be read: {problem}" if problem else "is not in the store"
-        raise StoreDataError(f"saga {row[0]}: its plan {text}") from problem
+        kind = StoreDataError if problem is None else type(problem)
+        raise kind(f"saga {row[0]}: its plan {text}") from problem
 
 
 def saga_page(rows: Iterable[Row], plans: KnownPlans, read: ReadSaga) -> Page[Saga]:

@@ -61,7 +61,7 @@ async def test_what_fell_due_while_everything_was_down(
     await eventually(lambda: _has_passed(client, due_at))
     pages: list[int] = []
 
-    async def note(limit: int) -> None:
+    async def note(limit: int, **_: object) -> None:
         pages.append(limit)
 
     store.gates["due"] = note

@@ -7,35 +7,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
-import structlog
-
 from tests.mutants.catalogue import MUTANTS
-from tests.simulation.verdict import problems_of
-from tests.simulation.world import simulate
+from tests.mutants.hunt import caught_by
 
 SEEDS = 400
-
-
-def caught_by(number: int, seeds: int) -> tuple[int, str] | None:
-    """Return the first seed that catches a mutant, and how; None: it survived."""
-    structlog.configure(
-        wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL)
-    )
-    mutant = MUTANTS[number]
-    for seed in range(seeds):
-        try:
-            problems = problems_of(simulate(seed, patch=mutant.patch))
-        except AssertionError as error:
-            problems = [f"{type(error).__name__}: {error}"]
-        if problems:
-            return seed, problems[0]
-    return None
 
 
 def main() -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.mutants.__main__ import caught_by
 from tests.mutants.catalogue import MUTANTS
+from tests.mutants.hunt import caught_by
 
 SEEDS = 150
 

@@ -32,7 +32,7 @@ async def examine_starts(store: Store) -> AsyncIterator[Finding]:
 
 
 def _refused(group: StartsLeft) -> Finding:
-    remove = f"DELETE FROM saga_starts WHERE id = '{group.saga_id}'"  # noqa: S608 - shown
+    remove = _removal("id", group.saga_id)
     return Finding(
         "starts",
         Level.WRONG,
@@ -42,7 +42,7 @@ def _refused(group: StartsLeft) -> Finding:
 
 
 def _untaken(group: StartsLeft) -> Finding:
-    remove = f"DELETE FROM saga_starts WHERE name = '{group.name}'"  # noqa: S608 - shown
+    remove = _removal("name", group.name)
     return Finding(
         "starts",
         Level.WRONG,
@@ -50,6 +50,12 @@ def _untaken(group: StartsLeft) -> Finding:
         f"run `saga serve` with a module that has {group.name!r}; if the name is "
         f"wrong, remove them, in psql: {remove}",
     )
+
+
+def _removal(column: str, value: str) -> str:
+    """Return the statement to be pasted; whoever asked for a start chose the value."""
+    quoted = value.replace("'", "''")
+    return f"DELETE FROM saga_starts WHERE {column} = '{quoted}'"  # noqa: S608 - shown
 
 
 def _counted(group: StartsLeft) -> str:

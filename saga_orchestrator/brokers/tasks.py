@@ -10,6 +10,8 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
+from saga_orchestrator.ports.cancellation import cancel_all
+
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
@@ -46,11 +48,7 @@ class TaskSet:
     async def close(self) -> None:
         """Cancel every task and wait until all have ended."""
         self._is_closed = True
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await cancel_all(list(self._tasks))
 
 
 async def handle(handler: DeliveryHandler, delivery: Delivery) -> None:

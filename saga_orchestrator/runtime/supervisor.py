@@ -13,6 +13,7 @@ from typing import Any
 
 import structlog
 
+from saga_orchestrator.ports.cancellation import cancel_all
 from saga_orchestrator.ports.clock import Clock
 
 RESTART_SECONDS = 1.0
@@ -69,8 +70,7 @@ class Supervisor:
                 self._group = group
                 self._opened.set()
                 await self._closing.wait()
-                for task in self._tasks:
-                    task.cancel()
+                await cancel_all(self._tasks)
         finally:
             self._group = None
 

@@ -14,7 +14,7 @@ import pytest
 from saga_orchestrator import Manager, SagaDefinition
 from saga_orchestrator.brokers.rabbitmq import RabbitBroker
 from saga_orchestrator.core.decision import HistoryKind
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, until_well
 from tests.unit.runtime.stage import Service
 
 ROOT = Path(__file__).parents[2]
@@ -87,7 +87,7 @@ async def test_a_broker_that_is_killed_and_comes_back(postgres_url, killable_rab
         await eventually(lambda: bool(manager.problems()))
         await asyncio.to_thread(killable_rabbit.start)
         await _all_complete(manager, ids, seconds=60)
-        await eventually(lambda: manager.problems() == [])
+        await until_well(manager)
 
 
 @pytest.mark.slow
@@ -112,7 +112,7 @@ async def test_a_database_that_is_killed_and_comes_back(killable_postgres, rabbi
         await _all_complete(manager, ids, seconds=60)
         runs = len(service.runs)
         assert runs <= 150 + 4 * 3  # what was in hand may have come again
-        await eventually(lambda: manager.problems() == [])
+        await until_well(manager)
 
 
 _ENGINE = """

@@ -21,7 +21,7 @@ from saga_orchestrator.wire.envelope import MESSAGE_BYTES_MAX
 from tests.support.administrator import Administrator, attentive_engine
 from tests.support.inbox import Inbox
 from tests.support.rabbitmq import vhost_of
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, until_well
 from tests.support.wiretap import AmqpTap
 from tests.unit.runtime.stage import TOPOLOGY, Service
 
@@ -147,7 +147,7 @@ async def test_what_an_administrator_takes_away(
         for saga in sagas:
             # What a virtual host took with it is sent again after two minutes.
             assert (await manager.wait(saga.id, timeout=150)).is_completed
-        await eventually(lambda: manager.problems() == [])
+        await until_well(manager)
 
 
 # -- queues that are not ours --------------------------------------------------

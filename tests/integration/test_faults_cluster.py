@@ -12,7 +12,7 @@ from saga_orchestrator import Manager
 from saga_orchestrator.brokers.rabbitmq import RabbitBroker
 from tests.chaos.cluster import RabbitCluster
 from tests.support.proxy import TcpProxy
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, until_well
 from tests.unit.runtime.stage import Service
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ async def test_a_leader_is_lost_and_then_the_majority(
 
             await _start_again(other, leader)
             await _complete(manager, ids)
-            await eventually(lambda: manager.problems() == [])
+            await until_well(manager)
         assert len(near.runs) >= 40 * 3
 
 

@@ -18,7 +18,7 @@ from saga_stores.postgres.address import SESSION_SETTINGS, Address
 from saga_stores.postgres.database import Database
 from tests.support.books import Books, chain
 from tests.support.reckoning import all_complete_once, start_many
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, until_well
 
 if TYPE_CHECKING:
     from saga_orchestrator import Saga
@@ -63,7 +63,7 @@ async def test_backends_that_are_terminated_again_and_again(
             await asyncio.sleep(0.15)
         sagas = await starting
         await all_complete_once(manager, books, sagas)
-        await eventually(lambda: manager.problems() == [])
+        await until_well(manager)
     assert struck >= 25
     await psql.close()
 
@@ -89,7 +89,7 @@ async def test_a_server_that_is_stopped_at_once_again_and_again(
             await asyncio.to_thread(killable_postgres.start)
             sagas += await starting
         await all_complete_once(manager, books, sagas)
-        await eventually(lambda: manager.problems() == [])
+        await until_well(manager)
     assert "database system was interrupted" in killable_postgres.log.read_text()
 
 
@@ -183,7 +183,7 @@ async def test_a_refusal_that_passes(
         assert len(books.runs("a")) == 4
         await psql.execute("DELETE FROM sabotage")
         await all_complete_once(manager, books, sagas)
-        await eventually(lambda: manager.problems() == [])
+        await until_well(manager)
     await psql.close()
 
 
@@ -220,7 +220,7 @@ async def test_a_database_that_lets_nobody_write(
         await eventually(lambda: any(said in one for one in manager.problems()))
         run(opened)
         await all_complete_once(manager, books, await starting)
-        await eventually(lambda: manager.problems() == [])
+        await until_well(manager)
 
 
 async def test_a_row_that_a_console_keeps(

@@ -19,7 +19,7 @@ from saga_orchestrator.core.decision import HistoryKind
 from saga_orchestrator.errors import TopologyError
 from saga_orchestrator.settings import Settings
 from tests.support.administrator import Administrator, attentive_engine
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, until_well
 from tests.unit.runtime.stage import Service
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ async def test_queues_deleted_under_a_running_engine(
         for queue in ("saga.replies", "saga.steps.near"):
             await administrator.delete(queue)
             await eventually(lambda: _names(manager, queue))  # noqa: B023 - waits here
-            await eventually(lambda: manager.problems() == [])
+            await until_well(manager)
         await _completes(manager, near)
         await _completes(manager, far)
 
@@ -120,7 +120,7 @@ async def test_a_reply_queue_replaced_by_another_type(
             await _completes(manager, near)
         assert _names(manager, "saga.replies")
         await administrator.delete("saga.replies")
-        await eventually(lambda: manager.problems() == [])
+        await until_well(manager)
         async with open_worker(Settings(broker=rabbit_url), [far.handlers]):
             await _completes(manager, far)
 
@@ -149,7 +149,7 @@ async def test_a_handler_that_outlasts_the_brokers_patience(postgres_url, rabbit
         await eventually(lambda: near.runs == ["a"])
         quick = await manager.start("quick", near.chain("bc"))
         await eventually(lambda: _names(manager, "saga.steps.near"))
-        await eventually(lambda: manager.problems() == [])
+        await until_well(manager)
         go_on.set()
         for saga in (slow, quick):
             assert (await manager.wait(saga.id, timeout=30)).is_completed

@@ -11,7 +11,7 @@ import pytest
 from saga_orchestrator import Manager
 from tests.support.reckoning import all_complete_once, start_many
 from tests.support.small_disk import SmallDisk, small_disk
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, until_well
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,7 @@ async def _fill_up_and_free(books: Books, disk: SmallDisk, **parts: Any) -> None
         assert any("full" in one or "space" in one for one in manager.problems())
         disk.free()
         await all_complete_once(manager, books, [*sagas, *await starting])
-        await eventually(lambda: manager.problems() == [])
+        await until_well(manager)
 
 
 async def test_postgresql_on_a_full_disk(

@@ -13,7 +13,7 @@ from saga_orchestrator import Manager
 from tests.support.books import Books
 from tests.support.proxy import TcpProxy
 from tests.support.reckoning import all_complete_once, start_many
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, until_well
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -95,7 +95,7 @@ async def _minute_without(site: Site, *wires: TcpProxy) -> None:
         assert 10 <= wire.turned_away <= TRIES_MAX
         wire.refuse(on=False)
     await all_complete_once(manager, site.books, sagas)
-    await eventually(lambda: manager.problems() == [])
+    await until_well(manager)
 
 
 @pytest.mark.timeout(300)  # of which it waits for a minute

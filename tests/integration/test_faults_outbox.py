@@ -13,7 +13,7 @@ import pytest
 from saga_orchestrator import Manager
 from saga_orchestrator.brokers.rabbitmq import RabbitBroker
 from saga_orchestrator.ports.broker import OutgoingMessage, QueueSpec, Receipt
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, until_well
 from tests.support.wiretap import AmqpTap, Seen, unaltered
 from tests.unit.runtime.stage import Service
 
@@ -117,7 +117,7 @@ async def test_a_confirm_that_does_not_come(
             assert (await manager.wait(saga.id, timeout=90)).is_completed
             other = await manager.start("s", near.chain("a"))
             assert (await manager.wait(other.id, timeout=90)).is_completed
-            await eventually(lambda: manager.problems() == [])
+            await until_well(manager)
             await eventually(lambda: _is_settled(manager, saga.id))
 
 

@@ -19,7 +19,7 @@ from saga_orchestrator.settings import Settings
 from tests.support.administrator import Administrator, attentive_engine
 from tests.support.inbox import Inbox
 from tests.support.stranger import stranger
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, until_well
 from tests.unit.runtime.stage import ONCE, Service
 
 if TYPE_CHECKING:
@@ -215,7 +215,7 @@ async def test_dead_letters_that_may_be_two(postgres_url, rabbit_url, administra
         await administrator.policy("^saga.dead$", **{"max-length": 100})
         parked = [await other.parked() for _ in bodies]
         assert sorted(one.body for one in parked) == bodies
-        await eventually(lambda: manager.problems() == [])
+        await until_well(manager)
 
 
 async def _is_sent(manager: Manager, saga_id: str) -> bool:

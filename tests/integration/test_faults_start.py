@@ -16,7 +16,7 @@ from saga_orchestrator.errors import BrokerUnavailableError
 from tests.support.ports import free_port
 from tests.support.processes import ServerProcess
 from tests.support.proxy import TcpProxy
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, until_well
 from tests.unit.runtime.stage import Service
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ async def test_a_broker_whose_name_does_not_resolve_yet(
         saga = await manager.start("s", near.chain())
         names.add("rabbit.test")
         assert (await manager.wait(saga.id, timeout=90)).is_completed
-        await eventually(lambda: manager.problems() == [])
+        await until_well(manager)
 
 
 async def test_a_name_that_does_not_resolve_is_told(names: set[str]) -> None:

@@ -24,7 +24,7 @@ from saga_orchestrator.ports.broker import (
 from tests.support.inbox import Inbox
 from tests.support.ports import free_port
 from tests.support.proxy import TcpProxy
-from tests.support.waiting import eventually
+from tests.support.waiting import eventually, until_well
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -157,7 +157,7 @@ async def test_a_cut_connection_leaves_no_receipt_open(
         assert set(receipts) == {Receipt.CONFIRMED, Receipt.UNKNOWN}
         await eventually(lambda: confirmed <= set(inbox.bodies))
         assert await sender.publish([message()]) == [Receipt.CONFIRMED]
-        await eventually(lambda: sender.problems() == [])
+        await until_well(sender)
     others = asyncio.all_tasks() - {asyncio.current_task()}
     await eventually(lambda: all(task.done() for task in others))
 
@@ -265,7 +265,7 @@ async def test_an_administrator_closes_the_connections(
         await asyncio.to_thread(rabbit_server.close_connections)
         await eventually(lambda: _confirms(broker))
         await inbox.next()
-        await eventually(lambda: broker.problems() == [])
+        await until_well(broker)
 
 
 async def test_a_killed_broker_loses_nothing_confirmed(
@@ -295,7 +295,7 @@ async def test_a_killed_broker_loses_nothing_confirmed(
         await eventually(
             lambda: set(bodies) <= {*inbox.bodies, *blocked.bodies} | ended
         )
-        await eventually(lambda: broker.problems() == [])
+        await until_well(broker)
 
 
 # -- queues ------------------------------------------------------------------
@@ -312,7 +312,7 @@ async def test_a_deleted_queue_comes_back_with_its_consumer(
             await asyncio.to_thread(rabbit_server.delete_queue, rabbit_url, "work")
             await eventually(lambda: _confirms(broker))
             await inbox.next()
-        await eventually(lambda: broker.problems() == [])
+        await until_well(broker)
 
 
 async def test_a_deleted_exchange_comes_back_with_its_bindings(
@@ -437,7 +437,7 @@ async def test_a_memory_alarm_blocks_publishing_and_passes(
         finally:
             await asyncio.to_thread(rabbit_server.set_memory_alarm, on=False)
         await eventually(lambda: _confirms(broker))
-        await eventually(lambda: broker.problems() == [])
+        await until_well(broker)
 
 
 async def _confirms(broker: RabbitBroker) -> bool:

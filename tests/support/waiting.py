@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+
+class Process(Protocol):
+    """Anything that can say what is wrong with it: a manager, a worker, a broker."""
+
+    def problems(self) -> list[str]:
+        """Name what is wrong now."""
+        ...
 
 
 async def eventually(
@@ -24,4 +32,13 @@ async def eventually(
     except TimeoutError:
         text = inspect.getsource(condition).strip()
         msg = f"not within {seconds} s: {text}"
+        raise AssertionError(msg) from None
+
+
+async def until_well(process: Process, *, seconds: float = 60) -> None:
+    """Return as soon as nothing is wrong with it; tell what is when it lasts."""
+    try:
+        await eventually(lambda: process.problems() == [], seconds=seconds)
+    except AssertionError:
+        msg = f"not well within {seconds} s: {process.problems()}"
         raise AssertionError(msg) from None

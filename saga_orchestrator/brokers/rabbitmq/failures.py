@@ -16,21 +16,15 @@ from aio_pika.exceptions import (
 from aiormq.exceptions import ChannelAccessRefused
 
 from saga_orchestrator.errors import BrokerUnavailableError, TopologyError
+from saga_orchestrator.ports.cancellation import (
+    cancellation_first,
+    is_cancelled_from_outside,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CLIENT_ERRORS = (TimeoutError, *CONNECTION_EXCEPTIONS)
-
-
-def cancelled_from_outside() -> bool:
-    """Tell whether the running task is being cancelled.
-
-    When a connection is lost aiormq ends the calls on it with a
-    ``CancelledError`` of its own, which is no cancellation of the caller.
-    """
-    task = asyncio.current_task()
-    return task is None or task.cancelling() > 0
 
 
 @contextlib.contextmanager
@@ -41,11 +35,13 @@ def translated(doing: str) -> Iterator[None]:
         doing: what is under way, for the message.
 
     Raises:
+        asyncio.CancelledError: the task is being cancelled, whatever else went wrong.
         TopologyError: the broker has it with other arguments.
         BrokerUnavailableError: anything else.
     """
     try:
-        yield
+        with cancellation_first():
+            yield
     except ChannelPreconditionFailed as error:
         text = _text(error)
         ours = "topic exchange" if "for exchange" in text else "quorum queue"
@@ -58,7 +54,8 @@ def translated(doing: str) -> Iterator[None]:
             f"{doing}: {_text(error)}; permit it (rabbitmqctl set_permissions)"
         ) from error
     except asyncio.CancelledError as error:
-        if cancelled_from_outside():
+        # When a connection is lost aiormq ends the calls on it with one of its own.
+        if is_cancelled_from_outside():
             raise
         raise BrokerUnavailableError(f"{doing}: the connection was lost") from error
     except CLIENT_ERRORS as error:

@@ -19,6 +19,7 @@ from saga_orchestrator.errors import (
     StoreError,
     StoreUnavailableError,
 )
+from saga_orchestrator.ports.cancellation import cancellation_first
 
 # SQLSTATEs, or their classes (the first two characters).
 _RETRIED = {
@@ -71,6 +72,7 @@ def store_errors(shown: str) -> Iterator[None]:
         shown: the store's URL without its password.
 
     Raises:
+        asyncio.CancelledError: the task is being cancelled, whatever else went wrong.
         StoreUnavailableError: the server or the connection is gone.
         ConcurrencyError: another transaction was in the way.
         StoreDataError: the database refuses a value, or holds one that no program
@@ -79,7 +81,8 @@ def store_errors(shown: str) -> Iterator[None]:
         StoreError: anything else.
     """
     try:
-        yield
+        with cancellation_first():
+            yield
     except asyncpg.PostgresError as error:
         raise _from_server(error, shown) from error
     except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:

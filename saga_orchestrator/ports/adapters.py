@@ -7,7 +7,8 @@ URL scheme. Nothing in the engine names a concrete one.
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
+import functools
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from saga_orchestrator.errors import ConfigurationError
@@ -29,9 +30,14 @@ def adapter_for(group: str, setting: str, url: str) -> Any:  # noqa: ANN401 - a 
             names the ones that are.
     """
     scheme = url.partition("://")[0] if "://" in url else ""
-    found = {entry.name: entry for entry in entry_points(group=group)}
+    found = _installed(group)
     if scheme not in found:
         known = ", ".join(f"{name}://" for name in sorted(found))
         shown = f"the scheme {scheme!r}" if scheme else "a URL without a scheme"
         raise ConfigurationError(f"{setting}: {shown} is not known; use one of {known}")
     return found[scheme].load()
+
+
+@functools.cache  # reading what is installed takes longer than opening a store
+def _installed(group: str) -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=group)}

@@ -21,10 +21,13 @@ def is_cancelled_from_outside() -> bool:
     """Tell whether the running task is being cancelled.
 
     A library may raise a ``CancelledError`` of its own, which is no cancellation of
-    its caller.
+    its caller. Outside of a task nothing can be cancelled.
     """
-    task = asyncio.current_task()
-    return task is None or task.cancelling() > 0
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no event loop runs
+        return False
+    return task is not None and task.cancelling() > 0
 
 
 @contextlib.contextmanager
@@ -37,7 +40,7 @@ def cancellation_first() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if asyncio.current_task() is not None and is_cancelled_from_outside():
+        if is_cancelled_from_outside():
             raise asyncio.CancelledError from error
         raise
 

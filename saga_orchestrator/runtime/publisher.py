@@ -93,6 +93,7 @@ class Publisher:
         self._in_hand: dict[Fence, float] = {}
         self._idle = asyncio.Event()
         self._idle.set()
+        self._busy = asyncio.Event()
         self._is_doubtful = False
 
     def offer(self, offers: Iterable[Offer]) -> None:
@@ -105,6 +106,7 @@ class Publisher:
             self._in_hand.setdefault(offer.fence, since)
         if self._gathered:
             self._idle.clear()
+            self._busy.set()
             self._arrived.set()
 
     @property
@@ -138,24 +140,31 @@ class Publisher:
                     for _ in range(min(len(self._gathered), BATCH_MAX))
                 ]
                 await self._publish(batch)
+            self._busy.clear()
             self._idle.set()
 
     async def keep_claims(self) -> None:
         """Keep the claims of what a slow broker holds up, for ever."""
         half = LEASE.total_seconds() / 2
         while True:
+            await self._busy.wait()
             await self._clock.sleep(half / 2)
             now = self._clock.monotonic()
             late = [f for f, since in self._in_hand.items() if now - since >= half / 2]
-            for start in range(0, len(late), BATCH_MAX):
-                batch = late[start : start + BATCH_MAX]
-                try:
-                    await self._store.extend(batch, LEASE)
-                except StoreError as error:
-                    self._outage.begins("claims", error)
-                    break
+            missed = await self._extend(late)
+            if missed and self._in_hand:  # who holds nothing misses nothing
+                self._outage.begins("claims", missed)
             else:
                 self._outage.ends("claims")
+
+    async def _extend(self, fences: list[Fence]) -> StoreError | None:
+        """Keep claims; return why they could not be kept."""
+        for start in range(0, len(fences), BATCH_MAX):
+            try:
+                await self._store.extend(fences[start : start + BATCH_MAX], LEASE)
+            except StoreError as error:
+                return error
+        return None
 
     async def _publish(self, batch: list[Offer]) -> None:
         """Publish a batch; where it cannot be loaded, find out which it is."""

@@ -139,7 +139,8 @@ class StoreHandle(Store):
         self, holder: str, limit: int, lease: dt.timedelta
     ) -> Page[PublicEvent]:
         """Return the first events; none ever, in a world whose handlers emit none."""
-        await self._until(lambda: None, POLL_JITTER_SECONDS)
+        if not self._is_polled:
+            await self._life.hang()
         page: Page[PublicEvent] = await self._read("claim_events", holder, limit, lease)
         return page
 
@@ -326,11 +327,16 @@ class StoreHandle(Store):
         if until - now > LOCK_WAIT_SECONDS:
             raise ConcurrencyError("simulated: a row stayed locked")
 
+    @property
+    def _is_polled(self) -> bool:
+        """Whether the engines poll now, as real ones do; else they are called."""
+        return self._world.polls and not self._weather.is_calm
+
     async def _until(
         self, instant: Callable[[], dt.datetime | None], jitter: float
     ) -> None:
         """Wait for an instant that may change meanwhile; a poll comes a bit later."""
-        if self._world.polls and not self._weather.is_calm:
+        if self._is_polled:
             return
         while True:
             await self._life.step()

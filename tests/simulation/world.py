@@ -79,7 +79,7 @@ class World:
         self.topology = Topology()
         self.weather = Weather(seed)
         self.is_embedded = self.rng("embedded").random() < 0.1
-        self.polls = self.rng("polls").random() < 0.05
+        self.polls = self.rng("polls").random() < 0.02
         self.is_over = False
         self.kinds = definitions(self.rng("sagas"))
         self.clock = WorldClock()

@@ -134,7 +134,7 @@ def test_no_orphans(tmp_path: Path, how: signal.Signals) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         # Whatever started these tests may ignore it, as a shell does for "&".
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
     )
     _until(lambda: _children_of(parent.pid) != [])
     (child,) = _children_of(parent.pid)

@@ -100,11 +100,16 @@ class ProcessClock(LoopClock):
 
     def __init__(self, life: Life, skew: float = 0.0) -> None:
         self._life = life
+        self._loop = asyncio.get_running_loop()  # asked for time and again
         self._epoch = EPOCH + dt.timedelta(seconds=skew)
 
     def now(self) -> dt.datetime:
         """Return the time that this process believes in."""
-        return self._epoch + dt.timedelta(seconds=self.monotonic())
+        return self._epoch + dt.timedelta(seconds=self._loop.time())
+
+    def monotonic(self) -> float:
+        """Return the seconds since the world began."""
+        return self._loop.time()
 
     async def sleep(self, seconds: float) -> None:
         """Sleep, if the process lives before and after."""

@@ -16,7 +16,7 @@ demo: .venv/.runtime ## Run sagas with faults and check them; installs only what
 test: ## Run everything, against real PostgreSQL and RabbitMQ
 	@PYTHON=$(PYTHON) tools/install_packages.sh python3-venv postgresql rabbitmq-server pgbouncer faketime nodejs npm prometheus
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 3 --dist loadgroup
 
 simulate: .venv/.dev ## Play SEEDS=1000 simulated worlds from FIRST=0 on STORE=memory; the last line is JSON
 	@$(BIN)/python -m tests.simulation --seeds $(or $(SEEDS),1000) --first $(or $(FIRST),0) --store $(or $(STORE),memory)

@@ -63,6 +63,13 @@ def test_passwords_that_were_not_escaped(
     assert "amqp://saga:***@127.0.0.1:1/" in shown
     assert "ter2" not in shown
     assert "ter2" not in failures.masked(url)
+
+
+def test_doctor_hides_a_password_that_was_not_escaped(
+    saga: Callable[..., Result],
+) -> None:
+    """What it tells of a broker that is not there is masked, too."""
+    url = "amqp://saga:1/ter2@127.0.0.1:1/"
     done = saga("doctor", "--store", "sqlite:///none.db", "--broker", url)
     assert "ter2" not in done.output
 

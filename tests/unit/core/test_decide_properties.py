@@ -23,7 +23,7 @@ def _settings(examples: int) -> settings:
     )
 
 
-@_settings(1500)
+@_settings(600)
 @given(definition=definitions(), moves=moves())
 # b was dispatched by a's success: the same history number, and yet undone first.
 @example(
@@ -48,7 +48,7 @@ def test_invariants(definition: SagaDefinition, moves: list[Move]) -> None:
     event(f"ended up {play.saga.state}")
 
 
-@_settings(400)
+@_settings(150)
 @given(definition=definitions(), moves=moves())
 def test_every_path_ends_when_participants_answer(
     definition: SagaDefinition, moves: list[Move]
@@ -65,7 +65,7 @@ def test_every_path_ends_when_participants_answer(
         assert play.saga.state == "compensated"
 
 
-@_settings(200)
+@_settings(80)
 @given(definition=definitions(), moves=moves())
 def test_every_path_ends_in_silence(
     definition: SagaDefinition, moves: list[Move]

@@ -108,13 +108,13 @@ async def test_a_long_handler_keeps_its_step_alive():
 
     @service.step("near.long", long=True)
     async def long(ctx):
-        await LoopClock().sleep(5 * 3600)
+        await LoopClock().sleep(2 * 3600)
         return "done"
 
-    step = Step("l", action="near.long", timeout=seconds(6 * 3600))
+    step = Step("l", action="near.long", timeout=seconds(3 * 3600))
     async with open_manager(service) as manager:
         saga = await manager.start("s", [step])
-        saga = await manager.wait(saga.id, timeout=6 * 3600)
+        saga = await manager.wait(saga.id, timeout=3 * 3600)
         assert saga.outputs == {"l": "done"}
         assert saga.status("l").attempt == 1
 

@@ -94,9 +94,11 @@ HANDLER_DURATION = Histogram(
 
 ANSWERS_IGNORED = Counter(
     "saga_answers_ignored_total",
-    "Answers that changed nothing: duplicate, late, outdated, unasked.",
+    "Answers that changed nothing: duplicate, late, outdated, contradiction, unasked.",
     ["reason"],
 )
+# A series that begins with 1 has not increased, says Prometheus.
+ANSWERS_IGNORED.labels("contradiction")
 UNROUTABLE = Counter(
     "saga_unroutable_total",
     "Commands that no queue takes: no service handles the action.",

@@ -72,6 +72,7 @@ def open_worker(
             topology=settings.topology,
             concurrency=settings.concurrency,
             directions=directions,
+            watch=bool(settings.metrics),
         )
         try:
             await worker.open()

@@ -125,6 +125,8 @@ class Settings(BaseSettings):
         log_format: ``auto`` is for people on a terminal, else JSON.
         http: where the HTTP API listens, ``HOST:PORT``; empty: there is none.
         http_rate: requests a second of one API key, in each process.
+        metrics: where a worker serves its metrics and probes, ``HOST:PORT``; empty:
+            nowhere.
         stale_after: for how long a saga waits until it is stale: ``90s``, ``10m``,
             ``2h``, ``1d``.
         stale: the same for single definitions, by their names.
@@ -150,6 +152,7 @@ class Settings(BaseSettings):
     log_format: Literal["auto", "console", "json"] = "auto"
     http: str = ""
     http_rate: float = Field(default=200.0, ge=0.1, le=1_000_000)
+    metrics: str = ""
     stale_after: Duration = dt.timedelta(minutes=10)
     stale: dict[str, Duration] = Field(default_factory=dict)
     exchange: str = _NAMES.exchange

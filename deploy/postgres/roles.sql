@@ -6,7 +6,10 @@
 -- saga_owner    owns the tables: `saga migrate`, nothing else
 -- saga_service  reads and writes rows: `saga serve`, and the commands of operators
 -- saga_reader   reads, for people with psql and for dashboards; not the store's
---               secret, which the `saga` command needs
+--               secret, which the `saga` command needs, nor the hashes of API keys
+-- saga_starter  calls saga_start() and may do nothing else; nobody logs in as it:
+--               GRANT saga_starter TO the role of a service that has tables of its own
+--               in this database, and starts sagas in its own transactions
 --
 -- Passwords are not set here: \password saga_service, or certificates.
 
@@ -18,6 +21,13 @@ BEGIN
         IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
             EXECUTE format('CREATE ROLE %I LOGIN', name);
         END IF;
+    END LOOP;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'saga_starter') THEN
+        CREATE ROLE saga_starter NOLOGIN;
+    END IF;
+    FOREACH name IN ARRAY ARRAY[
+        'saga_owner', 'saga_service', 'saga_reader', 'saga_starter'
+    ] LOOP
         EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), name);
     END LOOP;
     EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
@@ -42,7 +52,7 @@ ALTER ROLE saga_reader SET idle_in_transaction_session_timeout = '30s';
 
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 GRANT USAGE, CREATE ON SCHEMA public TO saga_owner;
-GRANT USAGE ON SCHEMA public TO saga_service, saga_reader;
+GRANT USAGE ON SCHEMA public TO saga_service, saga_reader, saga_starter;
 
 -- What a migration adds can be used at once by the service.
 ALTER DEFAULT PRIVILEGES FOR ROLE saga_owner IN SCHEMA public
@@ -52,7 +62,8 @@ ALTER DEFAULT PRIVILEGES FOR ROLE saga_owner IN SCHEMA public
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO saga_service;
 GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO saga_service;
 
--- After the first migration: the secret and the list of migrations do not change,
+-- After the first migration: the secret and the list of migrations do not change, a
+-- key is revoked and never deleted or raised, starts come through saga_start() only,
 -- and people read what is named here.
 DO $$
 DECLARE
@@ -63,9 +74,19 @@ BEGIN
             EXECUTE format('REVOKE INSERT, UPDATE, DELETE ON %I FROM saga_service', name);
         END IF;
     END LOOP;
+    IF to_regclass('api_keys') IS NOT NULL THEN
+        REVOKE UPDATE, DELETE ON api_keys FROM saga_service;
+        GRANT UPDATE (revoked_at) ON api_keys TO saga_service;
+        GRANT SELECT (name, role, created_at, revoked_at) ON api_keys TO saga_reader;
+    END IF;
+    IF to_regclass('saga_starts') IS NOT NULL THEN
+        REVOKE INSERT ON saga_starts FROM saga_service;
+        GRANT EXECUTE ON FUNCTION saga_start(text, json, text) TO saga_starter;
+    END IF;
     FOREACH name IN ARRAY ARRAY[
         'schema_migrations', 'saga_plans', 'sagas', 'saga_data', 'saga_history',
-        'saga_ignored', 'saga_residuals', 'saga_outbox', 'saga_steps'
+        'saga_ignored', 'saga_residuals', 'saga_outbox', 'saga_steps', 'saga_starts',
+        'saga_events', 'saga_leases'
     ] LOOP
         IF to_regclass(name) IS NOT NULL THEN
             EXECUTE format('GRANT SELECT ON %I TO saga_reader', name);

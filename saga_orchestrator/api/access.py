@@ -49,21 +49,30 @@ class Access:
         self._is_loopback = is_loopback
         self._admitted: OrderedDict[str, Caller] = OrderedDict()
 
-    async def admit(
-        self, request: Request, role: Role, *, also_without_store: bool = False
-    ) -> Caller:
+    async def admit(self, request: Request, role: Role) -> Caller:
         """Return the caller of a request that needs the role.
-
-        Args:
-            request: what came.
-            role: what the key must be good for.
-            also_without_store: while the keys cannot be read, take whom they
-                admitted before: for telling that, and nothing else.
 
         Raises:
             Problem: no key, a wrong or revoked one, too low a role, too often.
             StoreError: the keys cannot be read; nobody is admitted.
         """
+        return await self._admit(request, role, also_without_store=False)
+
+    async def admit_to_reasons(self, request: Request) -> Caller:
+        """Return the caller who wants to know why a part is down.
+
+        While the keys cannot be read, whom they admitted before is admitted: for
+        telling that, and nothing else.
+
+        Raises:
+            Problem: as ``admit`` for reading.
+            StoreError: the keys cannot be read, and the caller is new.
+        """
+        return await self._admit(request, Role.READ, also_without_store=True)
+
+    async def _admit(
+        self, request: Request, role: Role, *, also_without_store: bool
+    ) -> Caller:
         shown = digest_of(request.headers.get("authorization", ""))
         try:
             caller = await self._caller(request)
@@ -75,10 +84,9 @@ class Access:
         if caller is None:
             # Guessing is slowed down by address; a good key is never held up by
             # what others do from the same one.
-            address = request.client.host if request.client else "nowhere"
-            self._count(f"address {address}")
+            _count(self._limit, _address(request))
             raise _unauthorized(request)
-        self._count(f"key {caller.name}")
+        _count(self._limit, f"key {caller.name}")
         if caller.role.rank < role.rank:
             raise Problem(
                 "forbidden",
@@ -101,14 +109,7 @@ class Access:
         """Return the machine's own user, where nobody else can be meant."""
         if not self._is_loopback or await self._keys.all():
             return None
-        # A page in this machine's browser could call us under a name of its own
-        # that resolves to a loopback address.
-        if not is_loopback(_host(request.headers.get("host", ""))):
-            raise Problem(
-                "misdirected",
-                "without API keys only a loopback host is answered, as 127.0.0.1; "
-                "make a key: saga keys new",
-            )
+        _require_loopback_host(request, "make a key: saga keys new")
         return LOCAL
 
     def _remember(self, shown: str, caller: Caller | None) -> None:
@@ -118,14 +119,44 @@ class Access:
         if len(self._admitted) > REMEMBERED_MAX:
             self._admitted.popitem(last=False)
 
-    def _count(self, caller: str) -> None:
-        seconds = self._limit.take(caller)
-        if seconds:
+
+class OpenAccess:
+    """Admits whoever reaches the address: of a process that has no keys.
+
+    What it serves must be fit for that. The reasons why a part is down name servers;
+    they are for this machine.
+    """
+
+    def __init__(self, limit: RateLimit, *, is_loopback: bool) -> None:
+        self._limit = limit
+        self._is_loopback = is_loopback
+
+    async def admit(self, request: Request, role: Role) -> Caller:
+        """Return the caller, who may read and nothing else.
+
+        Raises:
+            Problem: the route is not for everybody, or they ask too often, or a
+                browser was led here.
+        """
+        _count(self._limit, _address(request))
+        if role is not Role.READ:
+            raise Problem("forbidden", "this process has no API keys")
+        if self._is_loopback:
+            _require_loopback_host(request, "or listen on another address")
+        return Caller("anybody", Role.READ)
+
+    async def admit_to_reasons(self, request: Request) -> Caller:
+        """Return the caller, where only this machine can call.
+
+        Raises:
+            Problem: others can reach the address.
+        """
+        if not self._is_loopback:
             raise Problem(
-                "too-many-requests",
-                f"ask again in {seconds:.2f} s",
-                headers={"Retry-After": str(math.ceil(seconds))},
+                "forbidden",
+                "the reasons are told on a loopback address only; the log has them",
             )
+        return await self.admit(request, Role.READ)
 
 
 def is_loopback(host: str) -> bool:
@@ -144,6 +175,30 @@ def _host(header: str) -> str:
         host, bracket, _ = header[1:].partition("]")
         return host if bracket else ""
     return header.partition(":")[0]
+
+
+def _address(request: Request) -> str:
+    return f"address {request.client.host if request.client else 'nowhere'}"
+
+
+def _count(limit: RateLimit, caller: str) -> None:
+    seconds = limit.take(caller)
+    if seconds:
+        raise Problem(
+            "too-many-requests",
+            f"ask again in {seconds:.2f} s",
+            headers={"Retry-After": str(math.ceil(seconds))},
+        )
+
+
+def _require_loopback_host(request: Request, fix: str) -> None:
+    # A page in this machine's browser could call us under a name of its own that
+    # resolves to a loopback address.
+    if not is_loopback(_host(request.headers.get("host", ""))):
+        raise Problem(
+            "misdirected",
+            f"without API keys only a loopback host is answered, as 127.0.0.1; {fix}",
+        )
 
 
 def _unauthorized(request: Request) -> Problem:

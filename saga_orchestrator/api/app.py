@@ -6,6 +6,7 @@ Nothing here decides about a saga; the manager does.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from typing import Any
 
 import structlog
@@ -29,6 +30,7 @@ from saga_orchestrator.api import (
     pictures,
     sagas,
 )
+from saga_orchestrator.api.door import Door
 from saga_orchestrator.api.face import Face
 from saga_orchestrator.api.problems import FieldError, Problem, problem_of
 from saga_orchestrator.api.routing import SecuredRoute, needs, new_router
@@ -72,6 +74,16 @@ def create_app(face: Face) -> ASGIApp:
     Raises:
         ConfigurationError: a route does not say who may call it.
     """
+    app = _new_app(face)
+    return _finished(app, [*_ROUTERS, _description_router(app)])
+
+
+def create_probes(door: Door) -> ASGIApp:
+    """Return the application of a process that only shows how it is."""
+    return _finished(_new_app(door), [health.router])
+
+
+def _new_app(door: Door) -> FastAPI:
     app = FastAPI(
         title="saga-orchestrator",
         version=saga_orchestrator.__version__,
@@ -81,8 +93,12 @@ def create_app(face: Face) -> ASGIApp:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.face = face
-    for router in (*_ROUTERS, _description_router(app)):
+    app.state.face = door
+    return app
+
+
+def _finished(app: FastAPI, routers: Sequence[APIRouter]) -> ASGIApp:
+    for router in routers:
         app.include_router(router)
     app.add_exception_handler(Problem, _on_problem)
     app.add_exception_handler(SagaError, _on_error_of_ours)

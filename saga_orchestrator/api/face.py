@@ -11,9 +11,9 @@ from typing import Annotated
 from fastapi import Depends
 from starlette.requests import Request
 
-from saga_orchestrator.api.access import Access, Caller
+from saga_orchestrator.api.access import Caller
+from saga_orchestrator.api.door import Door
 from saga_orchestrator.api.problems import RETRY_SECONDS, Problem
-from saga_orchestrator.api.readiness import Readiness
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.runtime.manager import Manager
 
@@ -84,28 +84,24 @@ class Seats:
 
 
 @dataclass(frozen=True, slots=True)
-class Face:
+class Face(Door):
     """What the API is a face of.
 
     Attributes:
         manager: what does everything that is asked for.
-        access: who may call.
-        readiness: whether the parts work.
         seats: of those who wait for a saga.
         streams: of those who follow one.
         clock: what pauses are waited on.
     """
 
     manager: Manager
-    access: Access
-    readiness: Readiness
     seats: Seats
     streams: Seats
     clock: Clock
 
     def drain(self) -> None:
         """Be not ready any more, and let nobody wait any longer."""
-        self.readiness.is_draining = True
+        Door.drain(self)  # super() is not the new class's, with slots
         self.seats.close()
         self.streams.close()
 

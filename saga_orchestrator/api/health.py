@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 from fastapi import Query
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from saga_orchestrator.api.face import TheFace
+from saga_orchestrator.api.door import TheDoor
 from saga_orchestrator.api.readiness import Part
 from saga_orchestrator.api.routing import needs, new_router, public
 from saga_orchestrator.ports.keys import Role
@@ -43,7 +43,7 @@ async def livez() -> Response:
 )
 async def readyz(
     request: Request,
-    face: TheFace,
+    door: TheDoor,
     verbose: Annotated[
         bool, Query(description="With the reasons; needs a read key.")
     ] = False,
@@ -53,10 +53,10 @@ async def readyz(
     The reasons name servers, so they are for those who may look at sagas.
     """
     if verbose:
-        await face.access.admit(request, Role.READ, also_without_store=True)
-    parts = await face.readiness.parts()
-    is_ready = not (face.readiness.is_draining or any(part.is_down for part in parts))
-    lines = list(_lines(parts, draining=face.readiness.is_draining, verbose=verbose))
+        await door.access.admit_to_reasons(request)
+    parts = await door.readiness.parts()
+    is_ready = not (door.readiness.is_draining or any(part.is_down for part in parts))
+    lines = list(_lines(parts, draining=door.readiness.is_draining, verbose=verbose))
     return PlainTextResponse(
         "".join(f"{line}\n" for line in lines),
         status_code=200 if is_ready else 503,
@@ -69,9 +69,9 @@ async def readyz(
     response_class=PlainTextResponse,
     **needs(Role.READ),
 )
-async def metrics() -> Response:
+async def metrics(door: TheDoor) -> Response:
     """Return this process's metrics, in Prometheus' text format."""
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    return Response(door.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _lines(parts: Sequence[Part], *, draining: bool, verbose: bool) -> Iterator[str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import Protocol
 
 from saga_orchestrator.errors import StoreError
 from saga_orchestrator.ports.clock import Clock
-from saga_orchestrator.runtime.manager import Manager
+from saga_orchestrator.ports.store import Store
 
 STORE_SECONDS = 2.0
 """A store that does not answer a trifle within this is down."""
@@ -23,7 +24,7 @@ class Part:
     """One part.
 
     Attributes:
-        name: store, engine, broker or remarks.
+        name: store, engine, broker or remarks; of a worker worker, broker or remarks.
         problems: what is wrong; empty: it works.
     """
 
@@ -36,15 +37,26 @@ class Part:
         return bool(self.problems) and self.name not in _REMARKS
 
 
+class Process(Protocol):
+    """A manager or a worker."""
+
+    def parts(self) -> dict[str, list[str]]:
+        """Name what is wrong now, by part; all are there."""
+        ...
+
+
 class Readiness:
     """Looks at the parts; asks the store itself, too, as nobody else may just now.
+
+    A worker has no store.
 
     Attributes:
         is_draining: the process stops, and takes no new work.
     """
 
-    def __init__(self, manager: Manager, clock: Clock) -> None:
-        self._manager = manager
+    def __init__(self, process: Process, clock: Clock, store: Store | None) -> None:
+        self._process = process
+        self._store = store
         self._clock = clock
         self._asking = asyncio.Lock()
         self._asked_at: float | None = None
@@ -53,26 +65,27 @@ class Readiness:
 
     async def parts(self) -> list[Part]:
         """Return every part, and what is wrong with it."""
-        problem = await self._problem_of_store()
-        parts = self._manager.parts()
+        problem = await self._problem_of(self._store) if self._store else ""
+        parts = self._process.parts()
         if problem and not parts["store"]:
             parts["store"] = [f"store: {problem}"]
         return [Part(name, tuple(problems)) for name, problems in parts.items()]
 
-    async def _problem_of_store(self) -> str:
+    async def _problem_of(self, store: Store) -> str:
         async with self._asking:
             now = self._clock.monotonic()
             if self._asked_at is None or now - self._asked_at >= KEPT_SECONDS:
-                self._store_problem = await self._ask()
+                self._store_problem = await _ask(store)
                 self._asked_at = self._clock.monotonic()
             return self._store_problem
 
-    async def _ask(self) -> str:
-        try:
-            async with asyncio.timeout(STORE_SECONDS):
-                await self._manager.store.next_due()
-        except TimeoutError:
-            return f"no answer within {STORE_SECONDS:g} s"
-        except StoreError as error:
-            return str(error)
-        return ""
+
+async def _ask(store: Store) -> str:
+    try:
+        async with asyncio.timeout(STORE_SECONDS):
+            await store.next_due()
+    except TimeoutError:
+        return f"no answer within {STORE_SECONDS:g} s"
+    except StoreError as error:
+        return str(error)
+    return ""

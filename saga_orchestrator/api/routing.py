@@ -15,7 +15,7 @@ from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from saga_orchestrator.api.face import face_of
+from saga_orchestrator.api.door import door_of
 from saga_orchestrator.api.problems import (
     KINDS,
     MEDIA_TYPE,
@@ -86,7 +86,7 @@ class SecuredRoute(APIRoute):
 
         async def handle(request: Request) -> Response:
             if role is not None:
-                access = face_of(request).access
+                access = door_of(request).access
                 request.state.caller = await access.admit(request, role)
             _refuse_unknown(request, known)
             if reads_body:

@@ -12,15 +12,18 @@ from dataclasses import dataclass
 from typing import Self
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from saga_orchestrator.api.access import Access, is_loopback
 from saga_orchestrator.api.app import create_app
+from saga_orchestrator.api.door import Door
 from saga_orchestrator.api.face import SEATS_MAX, Face, Seats
 from saga_orchestrator.api.rates import RateLimit
 from saga_orchestrator.api.readiness import Readiness
 from saga_orchestrator.errors import ConfigurationError
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.runtime.manager import Manager
+from saga_orchestrator.telemetry.metrics import exposition
 
 LOOPBACK = "127.0.0.1"
 CLOSE_SECONDS = 5
@@ -39,13 +42,15 @@ class Address:
     Attributes:
         host: a name or an address.
         port: 0: any that is free.
+        setting: what an error is to name.
     """
 
     host: str
     port: int
+    setting: str = "http"
 
     @classmethod
-    def parse(cls, text: str) -> Self:
+    def parse(cls, text: str, setting: str = "http") -> Self:
         """Read ``HOST:PORT``; without a host only this machine can call.
 
         Raises:
@@ -54,10 +59,10 @@ class Address:
         found = _ADDRESS.match(text)
         if found is None or int(found[2]) > 65535:  # noqa: PLR2004 - the last port
             raise ConfigurationError(
-                f"http: {text!r} is no address; use HOST:PORT, as 127.0.0.1:8233, or "
-                "[::1]:8233"
+                f"{setting}: {text!r} is no address; use HOST:PORT, as "
+                "127.0.0.1:8233, or [::1]:8233"
             )
-        return cls((found[1] or LOOPBACK).strip("[]"), int(found[2]))
+        return cls((found[1] or LOOPBACK).strip("[]"), int(found[2]), setting)
 
     @property
     def is_loopback(self) -> bool:
@@ -92,21 +97,39 @@ async def open_http(
     face = Face(
         manager=manager,
         access=Access(keys, limit, is_loopback=address.is_loopback),
-        readiness=Readiness(manager, clock),
+        readiness=Readiness(manager, clock, manager.store),
+        exposition=exposition,
         seats=Seats(SEATS_MAX),
         streams=Seats(SEATS_MAX),
         clock=clock,
     )
-    server = _Server(_config(face))
-    listening = _listen(address)
+    async with served(create_app(face), face, listen(address)) as url:
+        yield face, url
+
+
+@contextlib.asynccontextmanager
+async def served(
+    app: ASGIApp, door: Door, listening: socket.socket
+) -> AsyncIterator[str]:
+    """Serve an application while inside; answer what has begun, then close.
+
+    Args:
+        app: what answers.
+        door: is drained in the end, if it was not before.
+        listening: from ``listen``; is closed.
+
+    Yields:
+        The URL.
+    """
+    server = _Server(_config(app))
     host, port = listening.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     async with asyncio.TaskGroup() as group:
         serving = group.create_task(server.serve(sockets=[listening]), name="http")
         try:
-            yield face, f"http://{shown}:{port}"
+            yield f"http://{shown}:{port}"
         finally:
-            face.drain()
+            door.drain()
             server.should_exit = True
             await serving  # else an error inside would cancel it half closed
 
@@ -120,12 +143,12 @@ class _Server(uvicorn.Server):
         yield
 
 
-def _config(face: Face) -> uvicorn.Config:
+def _config(app: ASGIApp) -> uvicorn.Config:
     # Its own log lines would be in another form than ours; what breaks inside the
     # application is logged there.
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
     return uvicorn.Config(
-        create_app(face),
+        app,
         http="h11",
         ws="none",
         lifespan="off",
@@ -139,7 +162,12 @@ def _config(face: Face) -> uvicorn.Config:
     )
 
 
-def _listen(address: Address) -> socket.socket:
+def listen(address: Address) -> socket.socket:
+    """Return a socket that listens on an address.
+
+    Raises:
+        ConfigurationError: it cannot be had.
+    """
     try:
         family, kind, protocol, _, place = socket.getaddrinfo(
             address.host,
@@ -151,12 +179,13 @@ def _listen(address: Address) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind(place)
+            listening.listen()  # else two of us may both have bound it
         except BaseException:
             listening.close()
             raise
     except OSError as error:
         raise ConfigurationError(
-            f"http: cannot listen on {address.host}:{address.port}: "
+            f"{address.setting}: cannot listen on {address.host}:{address.port}: "
             f"{error.strerror or error}; free the port, or name another"
         ) from error
     return listening

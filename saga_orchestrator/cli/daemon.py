@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import structlog
 import typer
 
+from saga_orchestrator.errors import ConfigurationError
 from saga_orchestrator.runtime.manager import Manager
 from saga_orchestrator.runtime.opening import Opening
 from saga_orchestrator.runtime.worker import Worker
@@ -80,6 +81,11 @@ async def run_until_stopped(
             _log.info("stopping", drain_seconds=drain_seconds)
             be_stopping()
             await process.stop(drain_seconds)
+    except ConfigurationError:
+        # The face cannot be opened, and what supervises us will try again and again.
+        # What was taken meanwhile must not cost a delivery each time.
+        await process.stop(drain_seconds)
+        raise
     finally:
         await process.close()
     _log.info("stopped")

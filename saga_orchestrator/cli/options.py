@@ -85,6 +85,14 @@ HttpOption = Annotated[
         help="Serve the HTTP API there; needs API keys where others can reach it.",
     ),
 ]
+MetricsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--metrics",
+        metavar="HOST:PORT",
+        help="Serve /metrics, /livez and /readyz there, to whoever can reach it.",
+    ),
+]
 LogFormatOption = Annotated[
     str | None,
     typer.Option("--log-format", metavar="FORMAT", help="auto, console or json."),

@@ -16,9 +16,11 @@ from saga_orchestrator.cli.options import (
     DrainOption,
     LogFormatOption,
     LogLevelOption,
+    MetricsOption,
     is_embedded,
     settings_of,
 )
+from saga_orchestrator.cli.probes import open_probes_face
 from saga_orchestrator.cli.secrets import masked
 from saga_orchestrator.core.states import Direction
 from saga_orchestrator.errors import ConfigurationError
@@ -42,6 +44,7 @@ def worker(
         bool, typer.Option("--compensate-only", help="Serve compensations only.")
     ] = False,
     app_dir: AppDirOption = Path(),
+    metrics: MetricsOption = None,
     concurrency: ConcurrencyOption = None,
     drain_seconds: DrainOption = None,
     log_level: LogLevelOption = None,
@@ -51,6 +54,9 @@ def worker(
 
     It needs the broker and no store. Run as many as the load asks for. Where the
     broker is away, at the start or later, it waits for it and logs the problem.
+
+    With --metrics it can be scraped and probed. No key is asked for, so where others
+    can reach the address they are told no more than names of actions and queues.
 
     Example:
         saga worker handlers.orders:payments --broker amqp://…
@@ -65,6 +71,7 @@ def worker(
         )
     settings = settings_of(
         broker=broker,
+        metrics=metrics,
         concurrency=concurrency,
         drain_seconds=drain_seconds,
         log_level=log_level,
@@ -92,7 +99,8 @@ def worker(
 
     directions = _directions(steps_only=steps_only, compensate_only=compensate_only)
     opening = open_worker(settings, services, directions, broker_may_be_away=True)
-    run(run_until_stopped(opening, settings.drain_seconds, ready))
+    face = open_probes_face(settings)
+    run(run_until_stopped(opening, settings.drain_seconds, ready, face))
 
 
 def _directions(*, steps_only: bool, compensate_only: bool) -> frozenset[Direction]:

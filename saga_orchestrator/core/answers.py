@@ -19,7 +19,7 @@ from saga_orchestrator.core.fence import unit_interval
 from saga_orchestrator.core.forward import advance, give_up_action
 from saga_orchestrator.core.payload import Json
 from saga_orchestrator.core.retry import DELAY_MAX
-from saga_orchestrator.core.saga import StepStatus, heard_bit
+from saga_orchestrator.core.saga import HEARD_BITS, StepStatus, heard_bit
 from saga_orchestrator.core.states import (
     Direction,
     Outcome,
@@ -31,6 +31,9 @@ from saga_orchestrator.core.unwind import give_up_undo, unwind
 
 HEARTBEAT_LAPSE = dt.timedelta(seconds=60)
 """An accepted command that promised heartbeats and sent none for this long."""
+
+NOT_AWAITED = "not the dispatch that is awaited"
+CONTRADICTS = "refused after its success was told, which stands"
 
 _CAN_STILL_SUCCEED = frozenset({StepState.STARTED, StepState.FAILED})
 
@@ -287,8 +290,26 @@ def _is_current(draft: Draft, number: int, event: Answered) -> bool:
     status = draft.steps[number]
     if draft.fence_of(number) == event.fence and status.is_in_flight:
         return True
-    draft.ignore(event, "not the dispatch that is awaited")
+    contradicts = _contradicts(status, event)
+    draft.ignore(event, CONTRADICTS if contradicts else NOT_AWAITED)
     return False
+
+
+def _contradicts(status: StepStatus, event: Answered) -> bool:
+    """Tell whether a refusal denies the success of its own dispatch, which stands.
+
+    Once that is undone the barrier says *superseded* to a copy of the command, which
+    is no lie. Errors, and "not now", do not say that nothing happened.
+    """
+    generation = event.fence.generation
+    return (
+        isinstance(event, StepFailed)
+        and event.refused
+        and event.fence.direction is Direction.ACTION
+        and status.state is StepState.COMPLETED
+        and generation < HEARD_BITS  # the last bit is shared
+        and bool(status.heard & heard_bit(generation))
+    )
 
 
 def _reason(step: str, failure: StepFailed) -> str:

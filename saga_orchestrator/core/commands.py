@@ -98,13 +98,20 @@ class Command:
 
 
 class Answer(StrEnum):
-    """What a participant says of a command."""
+    """What a participant says of a command.
+
+    "succeeded", "skipped" and "refused" are definite, and "refused" means that nothing
+    happened. "unknown" means that it may have happened. "retry_later" uses no attempt
+    and leaves the outcome open: a step that is put off and then abandoned counts as
+    unknown, and is undone. "accepted" and "heartbeat" announce a later answer.
+    "superseded" is the barrier's: the undo came first, there is and will be no effect.
+    """
 
     SUCCEEDED = "succeeded"
     SKIPPED = "skipped"
     REFUSED = "refused"  # a definite no: nothing happened
     UNKNOWN = "unknown"  # an exception, a timeout: it may have happened
-    RETRY_LATER = "retry_later"  # uses no attempt
+    RETRY_LATER = "retry_later"  # uses no attempt; the outcome stays open
     ACCEPTED = "accepted"  # the answer comes later
     HEARTBEAT = "heartbeat"
     SUPERSEDED = "superseded"  # the barrier holds its undo: no effect, never will

@@ -43,7 +43,10 @@ class StepFailed(HandlerSignal):
 
 
 class RetryLater(HandlerSignal):
-    """Nothing happened yet; run the handler again later, at no attempt's cost.
+    """Not now: run the handler again later, at no attempt's cost.
+
+    Whether anything happened stays open. If the saga turns back before a later run has
+    answered, the step counts as unknown and is undone, with no output.
 
     Attributes:
         delay: how long to wait, at least.

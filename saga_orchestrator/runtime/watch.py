@@ -9,7 +9,6 @@ from __future__ import annotations
 import datetime as dt
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from importlib.metadata import version
 
 import structlog
 
@@ -22,11 +21,11 @@ from saga_orchestrator.ports.overview import Overview
 from saga_orchestrator.ports.store import Store
 from saga_orchestrator.runtime.monitor import StaleSaga, find_stale
 from saga_orchestrator.runtime.outage import Outage
+from saga_orchestrator.runtime.process_watch import EVERY_SECONDS, ProcessWatch
 from saga_orchestrator.runtime.queue_looks import QueueLooks
 from saga_orchestrator.telemetry import metrics
-from saga_orchestrator.telemetry.labels import QUEUES, saga_label
+from saga_orchestrator.telemetry.labels import saga_label
 
-EVERY_SECONDS = 15.0
 LINES_MAX = 20
 """Sagas that get a log line of their own in one round; more are counted."""
 
@@ -67,23 +66,21 @@ class Watch:
         self._clock = clock
         self._outage = outage
         self._after = after
-        self._queues = queues
+        self._process = ProcessWatch(broker, clock, queues=queues, problems=problems)
         self._dead = dead
         self._looks = looks
-        self._problems = problems
         self._stale: dict[SagaId, StaleSaga] = {}
 
     async def run(self) -> None:
         """Refresh for ever."""
-        metrics.BUILD_INFO.labels(version("saga-orchestrator")).set(1)
         while True:
             await self.refresh()
             await self._clock.sleep(EVERY_SECONDS)
 
     async def refresh(self) -> None:
         """Look once; where the store is away, the gauges stay as they were."""
-        metrics.PROBLEMS.set(len(self._problems()))
-        await self._look_at_queues()
+        await self._process.refresh()
+        await self._look_at_dead_letters()
         try:
             overview = await self._store.overview()
             stale = await find_stale(self._store, self._after, self._looks())
@@ -96,18 +93,12 @@ class Watch:
         self._tell({one.id: one for one in stale})
         metrics.WATCHED_AT.set(self._clock.now().timestamp())
 
-    async def _look_at_queues(self) -> None:
-        for queue in (*self._queues, self._dead):
-            try:
-                stats = await self._broker.stats(queue)
-            except BrokerError:
-                return  # its own problem says so
-            if queue == self._dead:
-                metrics.DEAD_LETTERS.set(0 if stats is None else stats.ready)
-            elif stats is not None:
-                label = QUEUES.label(queue)
-                metrics.QUEUE_MESSAGES.labels(*label).set(stats.ready)
-                metrics.QUEUE_CONSUMERS.labels(*label).set(stats.consumers)
+    async def _look_at_dead_letters(self) -> None:
+        try:
+            stats = await self._broker.stats(self._dead)
+        except BrokerError:
+            return  # its own problem says so
+        metrics.DEAD_LETTERS.set(0 if stats is None else stats.ready)
 
     def _show(self, overview: Overview) -> None:
         counts: defaultdict[tuple[str, str], int] = defaultdict(int)

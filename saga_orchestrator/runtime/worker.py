@@ -16,6 +16,7 @@ from saga_orchestrator.runtime.backoff import Backoff
 from saga_orchestrator.runtime.complaints import Complaints
 from saga_orchestrator.runtime.manager import DRAIN_SECONDS
 from saga_orchestrator.runtime.parking import Parking
+from saga_orchestrator.runtime.process_watch import ProcessWatch
 from saga_orchestrator.runtime.receiver import Receiver
 from saga_orchestrator.runtime.registry import Registry
 from saga_orchestrator.runtime.sinks import RemoteSink
@@ -38,8 +39,10 @@ class Worker:
         topology: Topology,
         concurrency: int,
         directions: frozenset[Direction] = frozenset(Direction),
+        watch: bool = False,
     ) -> None:
         self._broker = broker
+        self._watch = watch
         self._topology = topology
         self._supervisor = Supervisor(clock)
         self._clock = clock
@@ -69,14 +72,28 @@ class Worker:
         except BrokerUnavailableError:
             self._supervisor.once("queues", self._declare_later)
         await self._receiver.open()
+        if self._watch:
+            self._supervisor.loop("watch", self._new_watch().run)
 
     def problems(self) -> list[str]:
         """Name what is wrong now; empty: everything works."""
-        return [
-            *self._broker.problems(),
-            *self._supervisor.problems(),
-            *self._complaints.problems(),
-        ]
+        return [problem for part in self.parts().values() for problem in part]
+
+    def parts(self) -> dict[str, list[str]]:
+        """Name what is wrong now, by part: worker, broker, remarks; all are there."""
+        return {
+            "worker": self._supervisor.problems(),
+            "broker": self._broker.problems(),
+            "remarks": self._complaints.problems(),
+        }
+
+    def _new_watch(self) -> ProcessWatch:
+        return ProcessWatch(
+            self._broker,
+            self._clock,
+            queues=sorted({queue for _, queue in self._receiver.routes()}),
+            problems=self.problems,
+        )
 
     async def _declare(self) -> None:
         """Create what the orchestrators consume: they may come later."""

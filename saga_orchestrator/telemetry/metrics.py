@@ -11,7 +11,17 @@ For all processes on one store:
 
 from __future__ import annotations
 
-from prometheus_client import REGISTRY, Counter, Gauge, Histogram, generate_latest
+from collections.abc import Iterator
+
+from prometheus_client import (
+    REGISTRY,
+    Counter,
+    Gauge,
+    Histogram,
+    Metric,
+    generate_latest,
+)
+from prometheus_client.registry import Collector
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -84,9 +94,11 @@ HANDLER_DURATION = Histogram(
 
 ANSWERS_IGNORED = Counter(
     "saga_answers_ignored_total",
-    "Answers that changed nothing: duplicate, late, outdated, unasked.",
+    "Answers that changed nothing: duplicate, late, outdated, contradiction, unasked.",
     ["reason"],
 )
+# A series that begins with 1 has not increased, says Prometheus.
+ANSWERS_IGNORED.labels("contradiction")
 UNROUTABLE = Counter(
     "saga_unroutable_total",
     "Commands that no queue takes: no service handles the action.",
@@ -189,6 +201,43 @@ WATCHED_AT = Gauge(
 BUILD_INFO = Gauge("saga_build_info", "This program's version.", ["version"])
 
 
+_OF_PARTICIPANTS = (
+    HANDLER_DURATION,
+    PARKED,
+    RECONNECTS,
+    QUEUE_MESSAGES,
+    QUEUE_CONSUMERS,
+    PROBLEMS,
+    BUILD_INFO,
+)
+_OF_ENGINES = frozenset(
+    family.name
+    for metric in list(globals().values())
+    if isinstance(metric, Counter | Gauge | Histogram)
+    and metric not in _OF_PARTICIPANTS
+    for family in metric.describe()
+)
+
+
+class _Participant(Collector):
+    """The default registry, without what only an engine counts.
+
+    A gauge that nobody refreshes says 0, and an alert takes that for an answer: the
+    store would not have been reached since 1970.
+    """
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield what a worker knows, and what its handlers count themselves."""
+        for family in REGISTRY.collect():
+            if family.name not in _OF_ENGINES:
+                yield family
+
+
 def exposition() -> bytes:
     """Return all metrics of the process in Prometheus' text format."""
     return generate_latest(REGISTRY)
+
+
+def participant_exposition() -> bytes:
+    """Return the metrics of a worker; it has no store to tell of."""
+    return generate_latest(_Participant())

@@ -14,9 +14,11 @@ from collections import OrderedDict, deque
 from collections.abc import Sequence
 from functools import lru_cache
 
+import structlog
 from prometheus_client import Counter, Histogram
 
-from saga_orchestrator.core.decision import Decision, HistoryEntry, HistoryKind
+from saga_orchestrator.core.answers import CONTRADICTS, NOT_AWAITED
+from saga_orchestrator.core.decision import Decision, HistoryEntry, HistoryKind, Ignored
 from saga_orchestrator.core.events import Event, SagaStarted
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
@@ -53,9 +55,13 @@ _WHY_IGNORED = {
     "another dispatch of the step succeeded first": "duplicate",
     "the step was accepted before": "duplicate",
     "late: undone, ended, or done by hand before": "late",
-    "not the dispatch that is awaited": "outdated",
+    NOT_AWAITED: "outdated",
+    CONTRADICTS: "contradiction",
     "the step is not being undone": "outdated",
 }
+
+
+_log = structlog.get_logger("saga.answers")
 
 
 class Transitions:
@@ -85,8 +91,7 @@ class Transitions:
         """Count what a commit changed."""
         for decision in decisions:
             if decision.ignored is not None:
-                why = _WHY_IGNORED.get(decision.ignored.reason, "unasked")
-                metrics.ANSWERS_IGNORED.labels(why).inc()
+                _count_ignored(decision.ignored)
             saga = decision.saga
             if saga is None:
                 continue
@@ -164,6 +169,16 @@ def _attempts(name: str, step: str, direction: Direction, outcome: str) -> Count
 @lru_cache(maxsize=4096)
 def _duration(name: str, step: str, direction: Direction) -> Histogram:
     return metrics.STEP_DURATION.labels(*_labels(name, step, direction))
+
+
+def _count_ignored(ignored: Ignored) -> None:
+    why = _WHY_IGNORED.get(ignored.reason, "unasked")
+    metrics.ANSWERS_IGNORED.labels(why).inc()
+    if ignored.reason == CONTRADICTS:
+        # A person looks into it, and the counter names no saga.
+        _log.warning(
+            "answer contradicts", saga_id=ignored.fence.saga_id, step=ignored.fence.step
+        )
 
 
 def _keep(latest: OrderedDict[SagaId, int], saga_id: SagaId, number: int) -> None:

@@ -166,7 +166,7 @@ class ReplyFields(_FenceFields):
     retryable: bool = True
     """False: no further attempt, whatever the retry policy says."""
     delay_ms: Annotated[int, Field(ge=0, le=_MILLIS_MAX)] = 0
-    """For "retry_later": milliseconds until the next try."""
+    """For "retry_later": milliseconds until the next try; its outcome stays open."""
     heartbeat: bool = False
     """For "accepted": heartbeats will follow."""
     effect: bool = True

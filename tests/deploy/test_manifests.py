@@ -106,13 +106,14 @@ def test_a_pod_has_time_to_drain() -> None:
 
 def test_probes_and_budgets() -> None:
     """Probes ask a port that is there; each Deployment has a budget of its pods."""
-    (container,) = _PODS["Deployment saga-orchestrator"]["containers"]
-    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
-    assert container["args"][-1] == f"0.0.0.0:{ports['http']}"
-    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
-        assert container[probe]["httpGet"]["port"] == "http"
     for name, one in _MANIFESTS.items():
         if one["kind"] == "Deployment":
+            (container,) = _PODS[name]["containers"]
+            (port,) = container["ports"]
+            asked = [f"--{port['name']}", f"0.0.0.0:{port['containerPort']}"]
+            assert container["args"][-2:] == asked
+            for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+                assert container[probe]["httpGet"]["port"] == port["name"]
             budget = _MANIFESTS[name.replace("Deployment", "PodDisruptionBudget")]
             assert budget["spec"]["selector"] == one["spec"]["selector"]
 

@@ -23,6 +23,7 @@ from saga_orchestrator.ports.broker import QueueSpec
 from saga_orchestrator.runtime.receiver import queue_of
 from saga_orchestrator.settings import Settings
 from saga_orchestrator.wire.topology import Topology
+from tests.support.exposition import total
 from tests.support.rabbitmq import RabbitServer
 from tests.support.waiting import eventually
 from tests.unit.handlers.books import books_of, services_of
@@ -114,7 +115,7 @@ async def test_a_system_runs_with_these_users(
         )
         workers = [
             await stack.enter_async_context(
-                open_worker(Settings(broker=url_of(_user(service))), [service])
+                open_worker(_settings_of(url_of(_user(service))), [service])
             )
             for service in _SERVICES
         ]
@@ -124,6 +125,14 @@ async def test_a_system_runs_with_these_users(
         assert (await manager.wait(bad.id, timeout=60)).is_compensated
         for process in (manager, *workers):
             assert process.problems() == []
+        for service in _SERVICES:
+            queue = queue_of(service, Direction.ACTION, _NAMES).name
+            assert total("saga_queue_consumers", queue=queue) == 1
+
+
+def _settings_of(url: str) -> Settings:
+    """Return a worker's, with the gauges of its queues: it may look at them."""
+    return Settings(broker=url, metrics="127.0.0.1:0")
 
 
 def test_every_sample_service_has_a_user() -> None:

@@ -22,6 +22,7 @@ from saga_orchestrator.core.fence import Fence, token_of
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.states import Direction
 from tests.support.books import chain
+from tests.support.exposition import total
 from tests.support.shell import Shell
 from tests.support.stranger import Stranger, stranger
 from tests.support.waiting import eventually
@@ -174,8 +175,12 @@ async def test_a_success_and_then_a_refusal(manager, other):
     saga = await manager.start("s", FAR.chain("ab"))
     command = await other.command("a")
     await other.reply(command, output=1)
+    before = total("saga_answers_ignored_total", reason="contradiction")
     await other.reply(command, "refused", error="no, after all")
     await _ignored(manager, saga, 1)
+    (ignored,) = (await manager.record(saga.id)).ignored
+    assert ignored.reason.startswith("refused after its success was told")
+    assert total("saga_answers_ignored_total", reason="contradiction") == before + 1
     await other.reply(await other.command("b"))
     saga = await manager.wait(saga.id, timeout=20)
     assert saga.is_completed

@@ -18,6 +18,9 @@ from tests.support.command_line import accept, unknown
 _ROOT = Path(__file__).parents[2]
 _FILE = _ROOT / "docker-compose.yml"
 _DOCUMENT: dict[str, Any] = yaml.safe_load(_FILE.read_text())
+_PROMETHEUS = yaml.safe_load(
+    (_ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text()
+)
 _SERVICES: dict[str, dict[str, Any]] = _DOCUMENT["services"]
 _OURS = sorted(name for name, service in _SERVICES.items() if "build" in service)
 _DOCKERFILE = (_ROOT / "deploy" / "Dockerfile").read_text()
@@ -59,6 +62,21 @@ def test_order_of_starting() -> None:
         for other, wanted in service.get("depends_on", {}).items():
             one_shot = wanted["condition"] == "service_completed_successfully"
             assert one_shot or "healthcheck" in _SERVICES[other], other
+
+
+@pytest.mark.parametrize("name", ["orchestrator", "worker"])
+def test_what_is_probed_and_scraped_is_where_it_listens(name: str) -> None:
+    """The health check and Prometheus ask the port of the command."""
+    service = _SERVICES[name]
+    port = re.findall(r"0\.0\.0\.0:(\d+)", " ".join(service["command"]))
+    (probe,) = [word for word in service["healthcheck"]["test"] if "urlopen" in word]
+    assert re.findall(r"127\.0\.0\.1:(\d+)/readyz", probe) == port
+    (scraped,) = [
+        job["dns_sd_configs"]
+        for job in _PROMETHEUS["scrape_configs"]
+        if job.get("dns_sd_configs", [{}])[0].get("names") == [name]
+    ]
+    assert [str(one["port"]) for one in scraped] == port
 
 
 def test_mounts() -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from saga_orchestrator.core.answers import CONTRADICTS, NOT_AWAITED
 from saga_orchestrator.core.decide import decide
 from saga_orchestrator.core.decision import Decision, HistoryKind
 from saga_orchestrator.core.events import StepFailed, StepSkipped, StepSucceeded
@@ -82,6 +83,49 @@ def test_first_success_wins() -> None:
     run.succeed("b", "second", generation=2)
     assert run.saga.outputs["b"] == "first"
     assert run.residuals == []
+
+
+def test_refusal_of_a_success_that_stands_is_named() -> None:
+    """The same dispatch cannot have happened and not happened."""
+    run = at.sent()
+    run.refuse("a", generation=1)
+    assert run.last.ignored is not None
+    assert run.last.ignored.reason == CONTRADICTS
+    assert run.saga.outputs == {"a": "out-a"}
+
+
+@pytest.mark.parametrize(
+    "say",
+    [
+        lambda run: run.err("a", generation=1),
+        lambda run: run.postpone("a", 5, generation=1),
+        lambda run: run.succeed("a", generation=1),
+    ],
+    ids=["an error", "not now", "again"],
+)
+def test_what_does_not_deny_a_success_is_no_contradiction(say) -> None:
+    """A copy of the command may fail in any way but to say that nothing happened."""
+    run = at.sent()
+    say(run)
+    assert run.last.ignored is not None
+    assert run.last.ignored.reason != CONTRADICTS
+
+
+def test_refusal_of_another_attempt_is_no_contradiction() -> None:
+    """The first attempt may have had no effect, where the second one had."""
+    run = at.retried()
+    run.succeed("b", generation=2)
+    run.refuse("b", generation=1)
+    assert run.last.ignored is not None
+    assert run.last.ignored.reason == NOT_AWAITED
+
+
+def test_refusal_of_what_was_undone_is_no_contradiction() -> None:
+    """The barrier says to a late copy that its undo came first."""
+    run = at.compensated()
+    run.refuse("a", generation=1)
+    assert run.last.ignored is not None
+    assert run.last.ignored.reason == NOT_AWAITED
 
 
 @pytest.mark.parametrize("kind", [StepSucceeded, StepSkipped])

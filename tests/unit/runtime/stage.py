@@ -65,7 +65,9 @@ async def open_broker(name: str, faults: Any = None) -> MemoryBroker:
     return broker
 
 
-async def open_worker(broker: MemoryBroker, *handlers: Handlers) -> Worker:
+async def open_worker(
+    broker: MemoryBroker, *handlers: Handlers, watch: bool = False
+) -> Worker:
     """Open a participant process on a broker handle of its own."""
     worker = Worker(
         broker=broker,
@@ -74,6 +76,7 @@ async def open_worker(broker: MemoryBroker, *handlers: Handlers) -> Worker:
         rng=random.Random(next(_SEEDS)),
         topology=TOPOLOGY,
         concurrency=8,
+        watch=watch,
     )
     await worker.open()
     return worker

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
-from saga_orchestrator import Handlers, Step
+from saga_orchestrator import Handlers, Step, StepFailed
 from saga_orchestrator.core.decision import HistoryKind
 from saga_orchestrator.core.states import Outcome
+from saga_orchestrator.participant.signals import RetryLater
 from saga_orchestrator.testing.virtual_time import LoopClock
 from tests.unit.runtime.stage import (
     ONCE,
@@ -58,6 +60,32 @@ async def test_large_answers_that_gather_arrive_all_the_same():
         saga = await manager.wait(saga.id, timeout=60)
         assert saga.is_completed
         assert dead.seen == []
+    await worker.close()
+
+
+@virtual
+async def test_what_was_put_off_and_then_abandoned_is_undone():
+    """``RetryLater`` leaves the outcome open: the undo comes, and has no output."""
+    far = Service("far", "ab")
+
+    async def put_off(ctx):
+        raise RetryLater(seconds(3600), "the bank is closed")
+
+    async def refuse(ctx):
+        await until(lambda: "a" in far.runs)
+        await LoopClock().sleep(1)
+        raise StepFailed("no")
+
+    far.does |= {"a": put_off, "b": refuse}
+    name = fresh_name()
+    worker = await open_worker(await open_broker(name), far.handlers)
+    async with open_manager(broker=await open_broker(name), engine=True) as manager:
+        a, b = far.chain("ab")
+        steps = [Step("r"), *(replace(one, depends_on=["r"]) for one in (a, b))]
+        saga = await manager.start("s", steps)
+        assert (await manager.wait(saga.id, timeout=60)).is_compensated
+        assert far.runs == ["a", "b", "undo_a"]
+        assert far.given[-1] is None
     await worker.close()
 
 

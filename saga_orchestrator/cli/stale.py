@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from saga_orchestrator.api.wait_documents import stale_document
 from saga_orchestrator.cli.exits import Exit
 from saga_orchestrator.cli.options import (
     BrokerOption,
@@ -18,7 +19,6 @@ from saga_orchestrator.cli.options import (
 )
 from saga_orchestrator.cli.terminal import columns, emit, emit_json, note, one_line
 from saga_orchestrator.cli.timeline import duration
-from saga_orchestrator.cli.wait_documents import stale_document
 from saga_orchestrator.core.waiting import StaleAfter
 from saga_orchestrator.runtime.monitor import StaleSaga, find_stale
 

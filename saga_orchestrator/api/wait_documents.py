@@ -1,10 +1,8 @@
-"""Why sagas wait, as JSON documents: what ``stale --json`` and ``why --json`` print."""
+"""Why sagas wait, as JSON documents: what HTTP, ``stale`` and ``why --json`` say."""
 
 from __future__ import annotations
 
-import datetime as dt
-
-from saga_orchestrator.api.documents import Document, saga_document
+from saga_orchestrator.api.documents import Document, instant_text, saga_document
 from saga_orchestrator.core.waiting import Wait
 from saga_orchestrator.runtime.monitor import Diagnosis, StaleSaga
 
@@ -13,13 +11,13 @@ def wait_document(wait: Wait) -> Document:
     """Return one thing that a saga waits for."""
     return {
         "reason": wait.reason,
-        "since": _iso(wait.since),
+        "since": instant_text(wait.since),
         "detail": wait.detail,
         "step": wait.step,
         "direction": wait.direction,
         "action": wait.action,
         "attempt": wait.attempt,
-        "until": _iso(wait.until),
+        "until": instant_text(wait.until),
     }
 
 
@@ -40,7 +38,7 @@ def diagnosis_document(diagnosis: Diagnosis) -> Document:
     """Return why a saga waits."""
     return {
         "saga": saga_document(diagnosis.saga),
-        "now": _iso(diagnosis.now),
+        "now": instant_text(diagnosis.now),
         "causes": [
             {
                 **wait_document(cause.wait),
@@ -51,7 +49,3 @@ def diagnosis_document(diagnosis: Diagnosis) -> Document:
         ],
         "notes": list(diagnosis.notes),
     }
-
-
-def _iso(value: dt.datetime | None) -> str | None:
-    return None if value is None else value.isoformat()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from saga_orchestrator.api.documents import Document, instant_text, saga_document
 from saga_orchestrator.core.waiting import Wait
-from saga_orchestrator.runtime.monitor import Diagnosis, StaleSaga
+from saga_orchestrator.runtime.monitor import Diagnosis
+from saga_orchestrator.runtime.stale import StaleSaga
 
 
 def wait_document(wait: Wait) -> Document:

@@ -28,6 +28,7 @@ from saga_orchestrator.api import (
     operating,
     pictures,
     sagas,
+    waits,
 )
 from saga_orchestrator.api.face import Face
 from saga_orchestrator.api.problems import FieldError, Problem, problem_of
@@ -45,6 +46,7 @@ _ROUTERS = (
     definitions.router,
     sagas.router,
     pictures.router,
+    waits.router,
     events.router,
     completion.router,
     operating.router,

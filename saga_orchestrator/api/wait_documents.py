@@ -5,7 +5,7 @@ from __future__ import annotations
 from saga_orchestrator.api.documents import Document, instant_text, saga_document
 from saga_orchestrator.core.waiting import Wait
 from saga_orchestrator.runtime.monitor import Diagnosis
-from saga_orchestrator.runtime.stale import StaleSaga
+from saga_orchestrator.runtime.stale import StalePage, StaleSaga
 
 
 def wait_document(wait: Wait) -> Document:
@@ -32,6 +32,16 @@ def stale_document(stale: StaleSaga) -> Document:
         "age_seconds": stale.age.total_seconds(),
         **wait_document(stale.wait),
         "fix": stale.remedy,
+    }
+
+
+def stale_page_document(page: StalePage, next_cursor: str | None) -> Document:
+    """Return a page of sagas that wait for too long."""
+    notes = [f"the broker could not be asked: {page.problem}"] if page.problem else []
+    return {
+        "stale": [stale_document(one) for one in page.sagas],
+        "next_cursor": next_cursor,
+        "notes": notes,
     }
 
 

@@ -37,7 +37,8 @@ class Shop:
     """A service whose steps do what the saga's context asks for.
 
     ``{"pay": "defer"}`` leaves the answer of the step ``pay`` to somebody outside,
-    ``"fail"`` refuses it; the undo is ``unpay``. What is not named succeeds.
+    ``"fail"`` refuses it, ``"break"`` breaks off; the undo is ``unpay``. What is not
+    named succeeds.
     """
 
     def __init__(self) -> None:
@@ -76,6 +77,8 @@ class Shop:
                     return Deferred()
                 case "fail":
                     raise StepFailed("no")
+                case "break":
+                    raise OSError("broken")
             return {"by": name}
 
         return run

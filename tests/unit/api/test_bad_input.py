@@ -169,6 +169,8 @@ async def test_only_json_is_read(shop, kind):
         ("text=", "query.text"),
         (f"text={'x' * 201}", "query.text"),
         ("text=a%00b", "query.text"),
+        ("name=a%00b", "query.name"),
+        ("key=a%00b", "query.key"),
         ("created_from=yesterday", "query.created_from"),
         ("created_to=", "query.created_to"),
         ("updated_from=1h", "query.updated_from"),

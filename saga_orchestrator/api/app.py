@@ -29,6 +29,7 @@ from saga_orchestrator.api import (
     operating,
     pictures,
     sagas,
+    waits,
 )
 from saga_orchestrator.api.door import Door
 from saga_orchestrator.api.face import Face
@@ -47,6 +48,7 @@ _ROUTERS = (
     definitions.router,
     sagas.router,
     pictures.router,
+    waits.router,
     events.router,
     completion.router,
     operating.router,

@@ -23,6 +23,11 @@ from saga_orchestrator.ports.store import OutboxRow, SagaRecord, Unreadable
 Document = dict[str, Any]
 
 
+def instant_text(value: dt.datetime | None) -> str | None:
+    """Return an instant as documents have it; None: there is none."""
+    return None if value is None else value.isoformat()
+
+
 def saga_document(saga: Saga) -> Document:
     """Return a saga; with context and outputs where they were loaded."""
     document: Document = {
@@ -32,11 +37,11 @@ def saga_document(saga: Saga) -> Document:
         "state": saga.state,
         "reason": saga.reason,
         "version": saga.version,
-        "created_at": _instant(saga.created_at),
-        "updated_at": _instant(saga.updated_at),
-        "ended_at": _instant(saga.ended_at),
-        "deadline_at": _instant(saga.deadline_at),
-        "wake_at": _instant(saga.wake_at),
+        "created_at": instant_text(saga.created_at),
+        "updated_at": instant_text(saga.updated_at),
+        "ended_at": instant_text(saga.ended_at),
+        "deadline_at": instant_text(saga.deadline_at),
+        "wake_at": instant_text(saga.wake_at),
         "ignored": saga.ignored,
         "residuals": saga.residuals,
         "undoes": saga.undoes,
@@ -81,7 +86,7 @@ def entry_document(entry: HistoryEntry) -> Document:
     """Return one line of a history."""
     return {
         "seq": entry.seq,
-        "at": _instant(entry.at),
+        "at": instant_text(entry.at),
         "kind": entry.kind,
         "state": entry.state,
         "step": entry.step,
@@ -98,7 +103,7 @@ def residual_document(residual: Residual) -> Document:
     return {
         "saga_id": residual.fence.saga_id,
         "number": residual.number,
-        "at": _instant(residual.at),
+        "at": instant_text(residual.at),
         "output": residual.output,
         **_fence(residual.fence),
         "settled": _settlement(residual.settled),
@@ -110,8 +115,8 @@ def key_document(key: ApiKey) -> Document:
     return {
         "name": key.name,
         "role": key.role,
-        "created_at": _instant(key.created_at),
-        "revoked_at": _instant(key.revoked_at),
+        "created_at": instant_text(key.created_at),
+        "revoked_at": instant_text(key.revoked_at),
     }
 
 
@@ -128,7 +133,7 @@ def _steps(saga: Saga) -> list[Document]:
             "direction": status.direction,
             "generation": status.generation,
             "attempt": status.attempt,
-            "due_at": _instant(status.due_at),
+            "due_at": instant_text(status.due_at),
         }
         for step, status in pairs
     ]
@@ -149,7 +154,7 @@ def _dispatch(sent: Dispatch) -> Document:
 def _ignored(one: Ignored) -> Document:
     return {
         "number": one.number,
-        "at": _instant(one.at),
+        "at": instant_text(one.at),
         "reason": one.reason,
         "answer": one.answer,
         **_fence(one.fence),
@@ -160,7 +165,7 @@ def _settlement(settled: Settlement | None) -> Document | None:
     if settled is None:
         return None
     return {
-        "at": _instant(settled.at),
+        "at": instant_text(settled.at),
         "principal": settled.principal,
         "reason": settled.reason,
         "undo_id": settled.undo_id,
@@ -170,11 +175,7 @@ def _settlement(settled: Settlement | None) -> Document | None:
 def _outbox(row: OutboxRow) -> Document:
     return {
         **_fence(row.fence),
-        "claimed_until": _instant(row.claimed_until),
+        "claimed_until": instant_text(row.claimed_until),
         "attempts": row.attempts,
         "error": row.error,
     }
-
-
-def _instant(value: dt.datetime | None) -> str | None:
-    return None if value is None else value.isoformat()

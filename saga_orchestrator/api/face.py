@@ -14,6 +14,8 @@ from starlette.requests import Request
 from saga_orchestrator.api.access import Caller
 from saga_orchestrator.api.door import Door
 from saga_orchestrator.api.problems import RETRY_SECONDS, Problem
+from saga_orchestrator.api.searches import Searches
+from saga_orchestrator.core.waiting import StaleAfter
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.runtime.manager import Manager
 
@@ -91,12 +93,16 @@ class Face(Door):
         manager: what does everything that is asked for.
         seats: of those who wait for a saga.
         streams: of those who follow one.
+        searches: turns of those for whom many sagas are looked at.
+        stale_after: after how long sagas that wait are stale.
         clock: what pauses are waited on.
     """
 
     manager: Manager
     seats: Seats
     streams: Seats
+    searches: Searches
+    stale_after: StaleAfter
     clock: Clock
 
     def drain(self) -> None:

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import Annotated, Any
 
 from fastapi import Path, Query
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
 
 from saga_orchestrator.api.cursors import CURSOR
 
 SAGA_ID = r"^[0-9A-HJKMNP-TV-Z]{26}$"
 PAGE_DEFAULT = 50
 PAGE_MAX = 200
+
+
+def read_by(parse: Callable[[str], Any]) -> BeforeValidator:
+    """Return what reads a parameter with a parser of ours.
+
+    Args:
+        parse: its ValueError is told as it is: it says what to write.
+    """
+
+    def read(text: str) -> Any:  # noqa: ANN401 - whatever the parameter is
+        try:
+            return parse(text)
+        except ValueError as error:
+            problem = {"problem": str(error)}
+            raise PydanticCustomError("parameter", "{problem}", problem) from error
+
+    return BeforeValidator(read)
+
 
 SagaIdPath = Annotated[
     str,

@@ -60,6 +60,7 @@ KINDS: dict[str, tuple[int, str]] = {
     "unreadable": (500, "The saga cannot be read"),
     "unavailable": (503, "The store cannot be reached"),
     "busy": (503, "Too many wait at the same time"),
+    "search-too-long": (503, "The search took too long"),
 }
 
 

@@ -7,10 +7,11 @@ so a new route is denied until somebody has thought about it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 from fastapi import APIRouter
+from fastapi.dependencies.models import Dependant  # codespell:ignore dependant
 from fastapi.routing import APIRoute
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -80,8 +81,7 @@ class SecuredRoute(APIRoute):
         """
         answer = super().get_route_handler()
         role = _declared(self)
-        mine = self.dependant  # codespell:ignore dependant
-        known = {field.alias for field in mine.query_params}
+        known = set(_query_names(self.dependant))  # codespell:ignore dependant
         reads_body = self.body_field is not None
 
         async def handle(request: Request) -> Response:
@@ -128,6 +128,14 @@ def _declared(route: APIRoute) -> Role | None:
             f"route {route.path}: declares no role; add **needs(Role.…)"
         )
     return Role(role)
+
+
+def _query_names(declared: Dependant) -> Iterator[str]:  # codespell:ignore dependant
+    """Yield the parameters of a query that a route, or what it depends on, reads."""
+    for field in declared.query_params:
+        yield field.alias
+    for other in declared.dependencies:
+        yield from _query_names(other)
 
 
 def _refuse_unknown(request: Request, known: set[str]) -> None:

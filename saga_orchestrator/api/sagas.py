@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from saga_orchestrator.api.conditions import etag
 from saga_orchestrator.api.cursors import Cursors
 from saga_orchestrator.api.documents import record_document, saga_document
 from saga_orchestrator.api.face import TheFace, TheManager
+from saga_orchestrator.api.filters import WhichSagas, is_search, words_of
 from saga_orchestrator.api.pages import page_document
 from saga_orchestrator.api.parameters import PAGE_DEFAULT, Cursor, Limit, SagaIdPath
 from saga_orchestrator.api.problems import invalid
@@ -27,9 +29,8 @@ from saga_orchestrator.api.schemas import (
 )
 from saga_orchestrator.core.ids import KEY_CHARS_MAX, SagaId
 from saga_orchestrator.core.saga import NO_DATA, Saga
-from saga_orchestrator.core.states import SagaState
 from saga_orchestrator.ports.keys import Role
-from saga_orchestrator.ports.store import SagaFilter, Unreadable
+from saga_orchestrator.ports.store import Unreadable
 from saga_orchestrator.runtime.waiters import RESTING
 
 WAIT_SECONDS_DEFAULT = 30.0
@@ -48,18 +49,6 @@ _KeyHeader = Annotated[
         "returns the same saga, another body is refused.",
         examples=["order-4711"],
     ),
-]
-_Name = Annotated[
-    str | None,
-    Query(min_length=1, max_length=128, description="The definition's name."),
-]
-_Key = Annotated[
-    str | None,
-    Query(min_length=1, max_length=KEY_CHARS_MAX, description="The start key."),
-]
-_States = Annotated[
-    list[SagaState],
-    Query(description="Only these; may be repeated.", max_length=len(SagaState)),
 ]
 _Timeout = Annotated[
     float,
@@ -112,21 +101,26 @@ async def start_saga(
     **needs(Role.READ),
 )
 async def list_sagas(
-    manager: TheManager,
+    face: TheFace,
     *,
-    state: _States = [],  # noqa: B006 - FastAPI copies it
-    name: _Name = None,
-    key: _Key = None,
+    which: WhichSagas,
     limit: Limit = PAGE_DEFAULT,
     cursor: Cursor = None,
 ) -> Response:
-    """List sagas, the newest first, without context and outputs."""
-    cursors = Cursors(manager.store.secret)
-    which = ["sagas", sorted(state), name, key]
-    before = None if cursor is None else SagaId(cursors.decode(which, cursor))
-    page = await manager.store.page(
-        SagaFilter(frozenset(state), name, key, before, limit + 1)
-    )
+    """List sagas, the newest first, without context and outputs.
+
+    Of the filters all that are given must hold. A key, or states that have not ended,
+    are found at once; with anything else many sagas may be passed over, for 10 s at
+    most.
+    """
+    cursors = Cursors(face.manager.store.secret)
+    words = ["sagas", *words_of(which)]
+    before = None if cursor is None else SagaId(cursors.decode(words, cursor))
+    turn = face.searches.turn() if is_search(which) else nullcontext()
+    async with turn:
+        page = await face.manager.store.page(
+            replace(which, before=before, limit=limit + 1)
+        )
     document = page_document(
         page,
         name="sagas",
@@ -135,7 +129,7 @@ async def list_sagas(
         document=saga_document,
         limit=limit,
         cursors=cursors,
-        which=which,
+        which=words,
     )
     return JSONResponse(document)
 

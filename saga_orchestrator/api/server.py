@@ -20,6 +20,8 @@ from saga_orchestrator.api.door import Door
 from saga_orchestrator.api.face import SEATS_MAX, Face, Seats
 from saga_orchestrator.api.rates import RateLimit
 from saga_orchestrator.api.readiness import Readiness
+from saga_orchestrator.api.searches import SEARCHES_MAX, Searches
+from saga_orchestrator.core.waiting import StaleAfter
 from saga_orchestrator.errors import ConfigurationError
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.runtime.manager import Manager
@@ -72,7 +74,12 @@ class Address:
 
 @contextlib.asynccontextmanager
 async def open_http(
-    manager: Manager, address: Address, clock: Clock, *, rate: float = RATE_DEFAULT
+    manager: Manager,
+    address: Address,
+    clock: Clock,
+    *,
+    rate: float = RATE_DEFAULT,
+    stale_after: StaleAfter | None = None,
 ) -> AsyncIterator[tuple[Face, str]]:
     """Serve the API while inside; answer what has begun, then close.
 
@@ -81,6 +88,7 @@ async def open_http(
         address: where to listen.
         clock: for pauses and rates.
         rate: requests a second of one caller.
+        stale_after: after how long sagas that wait are stale; None: as ``StaleAfter``.
 
     Yields:
         The face, to be drained before the manager is stopped; and the URL.
@@ -101,6 +109,8 @@ async def open_http(
         exposition=exposition,
         seats=Seats(SEATS_MAX),
         streams=Seats(SEATS_MAX),
+        searches=Searches(SEARCHES_MAX),
+        stale_after=stale_after or StaleAfter(),
         clock=clock,
     )
     async with served(create_app(face), face, listen(address)) as url:

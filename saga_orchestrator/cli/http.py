@@ -34,7 +34,13 @@ def open_face(settings: Settings) -> OpenFace[Manager]:
 
     @contextlib.asynccontextmanager
     async def face(manager: Manager) -> AsyncIterator[Callable[[], None]]:
-        opening = open_http(manager, address, SystemClock(), rate=settings.http_rate)
+        opening = open_http(
+            manager,
+            address,
+            SystemClock(),
+            rate=settings.http_rate,
+            stale_after=settings.stale_thresholds,
+        )
         async with opening as (opened, url):
             _log.info("http", url=url)
             yield opened.drain

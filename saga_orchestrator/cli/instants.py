@@ -1,4 +1,4 @@
-"""Instants as people write them: ISO 8601 with a time zone, or ``1h``: so long ago."""
+"""Instants as flags have them: ISO 8601 with a time zone, or ``1h``: so long ago."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 import typer
 
+from saga_orchestrator.api.instants import parse_instant
 from saga_orchestrator.durations import parse_duration
+
+_AGO = ", or 90s, 10m, 1h or 30d for so long ago"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,21 +43,6 @@ def parse_when(flag: str, text: str | None) -> When | None:
     except ValueError:
         pass
     try:
-        at = dt.datetime.fromisoformat(text.strip())
-    except ValueError:
-        raise typer.BadParameter(
-            f"{flag}: {text!r} is no instant; write 2026-11-29T14:30Z, or 90s, 10m, 1h "
-            "or 30d for so long ago"
-        ) from None
-    if at.utcoffset() is None:
-        example = f"{at:%Y-%m-%dT%H:%M}Z"
-        raise typer.BadParameter(
-            f"{flag}: {text!r} has no time zone; write {example} for UTC, or an offset "
-            "as +01:00"
-        )
-    try:
-        return When(at.astimezone(dt.UTC))
-    except OverflowError:
-        raise typer.BadParameter(
-            f"{flag}: {text!r} is no instant of the years 1 to 9999"
-        ) from None
+        return When(parse_instant(text, _AGO))
+    except ValueError as error:
+        raise typer.BadParameter(f"{flag}: {error}") from error

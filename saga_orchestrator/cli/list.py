@@ -118,7 +118,8 @@ def list_sagas(
             text=reason,
         )
     except PayloadError as error:
-        raise typer.BadParameter(f"--reason: {error.problem}") from error
+        flag = "reason" if error.path == "text" else error.path
+        raise typer.BadParameter(f"--{flag}: {error.problem}") from error
     page = asyncio.run(_page(settings_of(store=store), which, bounds))
     found = {saga.id: saga for saga in page.items} | {
         one.saga_id: one for one in page.unreadable

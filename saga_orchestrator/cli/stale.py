@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from saga_orchestrator.api.wait_documents import stale_document
 from saga_orchestrator.cli.exits import Exit
 from saga_orchestrator.cli.options import (
     BrokerOption,
@@ -18,9 +18,8 @@ from saga_orchestrator.cli.options import (
 )
 from saga_orchestrator.cli.terminal import columns, emit, emit_json, note, one_line
 from saga_orchestrator.cli.timeline import duration
-from saga_orchestrator.cli.wait_documents import stale_document
 from saga_orchestrator.core.waiting import StaleAfter
-from saga_orchestrator.runtime.monitor import StaleSaga, find_stale
+from saga_orchestrator.runtime.stale import SAGAS_MAX, StalePage, StaleSaga, find_stale
 
 if TYPE_CHECKING:
     from saga_orchestrator.settings import Settings
@@ -66,7 +65,8 @@ def stale(
             after = StaleAfter(parse_positive(older_than))
         except ValueError as error:
             raise typer.BadParameter(f"--older-than: {error}") from error
-    found = asyncio.run(_find(settings, after))
+    page = asyncio.run(_find(settings, after))
+    found = page.sagas
     if as_json:
         for one in found:
             emit_json(stale_document(one), indent=None)
@@ -75,6 +75,10 @@ def stale(
         note("`saga why ID` says what to do")
     else:
         note("no stale sagas")
+    if page.problem:
+        note(f"warning: the queues were not looked at: {page.problem}")
+    if page.goes_on is not None:
+        note(f"only the {SAGAS_MAX} oldest that have not ended were looked at")
     if fail_on is not None and len(found) >= fail_on:
         raise typer.Exit(Exit.STALE)
 
@@ -82,7 +86,7 @@ def stale(
 _TITLES = ("ID", "NAME", "REASON", "FOR", "STEP", "")
 
 
-async def _find(settings: Settings, after: StaleAfter) -> Sequence[StaleSaga]:
+async def _find(settings: Settings, after: StaleAfter) -> StalePage:
     from saga_orchestrator.cli.looking import looks_at
 
     async with client(settings) as manager, looks_at(settings) as looks:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from saga_orchestrator.api.wait_documents import diagnosis_document
 from saga_orchestrator.cli.options import (
     BrokerOption,
     JsonOption,
@@ -16,7 +17,6 @@ from saga_orchestrator.cli.options import (
 )
 from saga_orchestrator.cli.terminal import emit, emit_json, marked, one_line
 from saga_orchestrator.cli.timeline import duration
-from saga_orchestrator.cli.wait_documents import diagnosis_document
 from saga_orchestrator.core.states import Direction
 from saga_orchestrator.runtime.monitor import Cause, Diagnosis, diagnose
 

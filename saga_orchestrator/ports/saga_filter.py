@@ -41,7 +41,8 @@ class SagaFilter:
         limit: rows at most.
 
     Raises:
-        PayloadError: an instant or the text is of no use; names it and the fix.
+        PayloadError: an instant, or a text that no database could hold; names it and
+            the fix.
     """
 
     states: frozenset[SagaState] = field(default_factory=frozenset)
@@ -58,6 +59,8 @@ class SagaFilter:
     def __post_init__(self) -> None:
         for name in ("created_from", "created_to", "updated_from", "updated_to"):
             _check_instant(name, getattr(self, name))
+        for name in ("name", "key"):
+            encode(getattr(self, name), name)
         if self.text is not None:
             _check_text(self.text)
 

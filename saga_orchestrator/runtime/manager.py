@@ -10,6 +10,7 @@ from typing import Any
 import structlog
 
 from saga_orchestrator.core.definition import SagaDefinition, Step
+from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.saga import Saga
 from saga_orchestrator.core.waiting import StaleAfter
 from saga_orchestrator.participant.handlers import Handlers
@@ -25,15 +26,16 @@ from saga_orchestrator.runtime.assembly import (
 from saga_orchestrator.runtime.completion import Completer
 from saga_orchestrator.runtime.engine import EventsTo
 from saga_orchestrator.runtime.ids import NewId, ulids
-from saga_orchestrator.runtime.monitor import (
-    Diagnosis,
-    StaleSaga,
-    diagnose,
-    find_stale,
-)
+from saga_orchestrator.runtime.monitor import Diagnosis, diagnose
 from saga_orchestrator.runtime.opening import Opening
 from saga_orchestrator.runtime.operator import checked_id, saga_of
 from saga_orchestrator.runtime.registry import Registry
+from saga_orchestrator.runtime.stale import (
+    SAGAS_MAX,
+    StalePage,
+    StaleSaga,
+    find_stale,
+)
 from saga_orchestrator.runtime.starting import Catalogue, saga_started
 from saga_orchestrator.telemetry import tracing
 from saga_orchestrator.wire.topology import Topology
@@ -245,9 +247,39 @@ class Manager(Completer):
 
         Args:
             after: for how long is too long; None: 10 minutes.
+
+        Returns:
+            Those among the 5,000 oldest that have not ended; ``stale_page`` goes on.
+        """
+        return list((await self.stale_page(after)).sagas)
+
+    async def stale_page(
+        self,
+        after: StaleAfter | None = None,
+        *,
+        limit: int | None = None,
+        start: SagaId | None = None,
+        seconds: float | None = None,
+    ) -> StalePage:
+        """Return sagas that wait for too long, and where the next search goes on.
+
+        Args:
+            after: as for ``stale``.
+            limit: stale sagas at most; None: all that one search finds.
+            start: ``goes_on`` of the page before; None: at the oldest.
+            seconds: for how long to search; what was found by then is returned.
+                None: as long as it takes.
+
+        Raises:
+            TimeoutError: not one saga could be looked at in this time.
         """
         return await find_stale(
-            self._store, after or StaleAfter(), self._engine.looks()
+            self._store,
+            after or StaleAfter(),
+            self._engine.looks(),
+            limit=limit or SAGAS_MAX,
+            start=start,
+            seconds=seconds,
         )
 
     async def why(self, saga_id: str) -> Diagnosis:

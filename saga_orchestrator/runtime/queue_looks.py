@@ -8,6 +8,7 @@ stands in its queue.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 
 from saga_orchestrator.core.commands import routing_key
@@ -16,6 +17,9 @@ from saga_orchestrator.errors import BrokerError
 from saga_orchestrator.ports.broker import Broker, QueueStats
 from saga_orchestrator.runtime.routes import Routes
 from saga_orchestrator.wire.topology import Topology
+
+LOOK_SECONDS = 3.0
+"""A broker that does not answer within this is not asked again in this look."""
 
 
 class QueueLooks:
@@ -63,7 +67,10 @@ class QueueLooks:
     async def _stats(self, queue: str) -> QueueStats | None:
         if queue not in self._seen and not self.problem:
             try:
-                self._seen[queue] = await self._broker.stats(queue)
+                async with asyncio.timeout(LOOK_SECONDS):
+                    self._seen[queue] = await self._broker.stats(queue)
+            except TimeoutError:
+                self.problem = f"no answer within {LOOK_SECONDS:g} s"
             except BrokerError as error:
                 self.problem = str(error)  # once: each try would wait its time
         return self._seen.get(queue)

@@ -19,10 +19,10 @@ from saga_orchestrator.ports.broker import Broker
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.overview import Overview
 from saga_orchestrator.ports.store import Store
-from saga_orchestrator.runtime.monitor import StaleSaga, find_stale
 from saga_orchestrator.runtime.outage import Outage
 from saga_orchestrator.runtime.process_watch import EVERY_SECONDS, ProcessWatch
 from saga_orchestrator.runtime.queue_looks import QueueLooks
+from saga_orchestrator.runtime.stale import StaleSaga, find_stale
 from saga_orchestrator.telemetry import metrics
 from saga_orchestrator.telemetry.labels import saga_label
 
@@ -83,14 +83,14 @@ class Watch:
         await self._look_at_dead_letters()
         try:
             overview = await self._store.overview()
-            stale = await find_stale(self._store, self._after, self._looks())
+            found = await find_stale(self._store, self._after, self._looks())
         except StoreError as error:
             self._outage.begins("watch", error)
             return
         self._outage.ends("watch")
         self._show(overview)
-        _show_stale(stale)
-        self._tell({one.id: one for one in stale})
+        _show_stale(found.sagas)
+        self._tell({one.id: one for one in found.sagas})
         metrics.WATCHED_AT.set(self._clock.now().timestamp())
 
     async def _look_at_dead_letters(self) -> None:

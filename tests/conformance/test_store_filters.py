@@ -229,6 +229,15 @@ def test_what_is_no_instant_is_refused(field: str, value: object, told: str) -> 
     assert refused.value.path == field
 
 
+@pytest.mark.parametrize("text", ["a\0b", "\ud800"])
+@pytest.mark.parametrize("field", ["name", "key"])
+def test_what_no_database_can_hold_is_refused(field: str, text: str) -> None:
+    """The error names the field, on every store; PostgreSQL would take no such text."""
+    with pytest.raises(PayloadError) as refused:
+        SagaFilter(**{field: text})  # type: ignore[arg-type]  # one of two texts
+    assert refused.value.path == field
+
+
 @pytest.mark.parametrize("text", ["", "a" * 201, "a\0b", "\ud800", 7])
 def test_what_is_no_text_is_refused(text: Any) -> None:
     """Empty, endless, or not to be kept by a database."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from saga_orchestrator import Handlers, RetryPolicy, SagaDefinition, Step, StepFailed
 from saga_orchestrator.participant.signals import Deferred
 
@@ -20,6 +22,9 @@ STEPS = [
 
 order = SagaDefinition("order_processing", steps=STEPS)
 parked = SagaDefinition("parked", steps=STEPS, on_failure="park")
+TWICE = RetryPolicy(max_attempts=2, initial_delay=timedelta(seconds=4))
+slow = SagaDefinition("slow", steps=[Step("pay", action="shop.break", retry=TWICE)])
+"""It is stale for some seconds; not longer, as there are those that wait for it."""
 
 
 @shop.step("shop.pay")
@@ -32,6 +37,12 @@ async def run(ctx, given):
         case "defer":
             return Deferred()
     return {"by": ctx.step}
+
+
+@shop.step("shop.break")
+async def break_off(ctx, given):
+    """Fail for a reason that may pass."""
+    raise OSError("broken")
 
 
 @shop.compensation("shop.undo")

@@ -16,7 +16,7 @@ from tests.support.processes import ServerProcess, wait_until
 
 ROOT = Path(__file__).parents[2]
 CONFIG = Path(__file__).with_name("schemathesis.toml")
-OPERATIONS = 23
+OPERATIONS = 25
 SINGLE_CASES = 900
 """What the phases that go through the document make, whatever the budget."""
 SECONDS_MAX = 3600
@@ -56,6 +56,7 @@ def _fuzz(folder: Path, cases: int, seed: int) -> Report:
     saga = [sys.executable, "-m", "saga_orchestrator"]
     env = {**os.environ, "SAGA_STORE": f"sqlite:///{folder}/saga.db"}
     env |= {"SAGA_HTTP": "127.0.0.1:0", "SAGA_HTTP_RATE": "100000"}
+    env |= {"SAGA_STALE_AFTER": "1s"}  # so that there are some
     for command in (["migrate"], ["keys", "new", "fuzz", "--role", "admin"]):
         done = subprocess.run(
             [*saga, *command], env=env, stdout=subprocess.PIPE, text=True, check=True

@@ -8,6 +8,7 @@ import json
 from typing import TYPE_CHECKING
 
 import asyncpg  # type: ignore[import-untyped]  # it ships no types
+import httpx
 import pytest
 
 from saga_orchestrator import (
@@ -19,10 +20,12 @@ from saga_orchestrator import (
     Step,
     StepFailed,
 )
+from saga_orchestrator.api.server import Address, open_http
 from saga_orchestrator.bootstrap import open_worker
 from saga_orchestrator.brokers.rabbitmq import RabbitBroker
 from saga_orchestrator.core.waiting import StaleAfter, WaitReason
 from saga_orchestrator.ports.broker import OutgoingMessage, QueueSpec, Receipt
+from saga_orchestrator.ports.clock import SystemClock
 from saga_orchestrator.runtime import watch
 from saga_orchestrator.settings import Settings
 from saga_orchestrator.testing.clock import ManualClock
@@ -161,9 +164,32 @@ async def _forget_phase(url: str, saga_id: str) -> None:
         await connection.close()
 
 
+async def _says_the_same_over_http(manager: Manager, reasons) -> None:
+    """Hold both routes, in pages of three, against what the manager says."""
+    address = Address.parse("127.0.0.1:0")
+    serving = open_http(manager, address, SystemClock(), stale_after=AT_ONCE)
+    async with serving as (_, url), httpx.AsyncClient(base_url=url) as client:
+        told, query = {}, {"limit": "3"}
+        while True:
+            answer = await client.get("/v1/stale", params=query)
+            page = answer.json()
+            assert len(page["stale"]) <= 3
+            told |= {one["id"]: one["reason"] for one in page["stale"]}
+            if page["next_cursor"] is None:
+                break
+            query["cursor"] = page["next_cursor"]
+        assert told == await reasons()
+        for saga_id, reason in told.items():
+            answer = await client.get(f"/v1/sagas/{saga_id}/why")
+            if reason == WaitReason.UNREADABLE:
+                assert answer.status_code == 500
+            else:
+                assert [one["reason"] for one in answer.json()["causes"]] == [reason]
+
+
 @pytest.mark.timeout(120)
 async def test_each_reason_is_told(postgres_url, rabbit_url, broker, monkeypatch):
-    """Store and broker together say why, for all of them at once; gauges too."""
+    """Store and broker together say why, for all at once; gauges and HTTP too."""
     monkeypatch.setattr(watch, "EVERY_SECONDS", 0.5)
     settings = Settings(broker=rabbit_url, concurrency=1)
     async with open_worker(settings, [gone()]):
@@ -213,6 +239,7 @@ async def test_each_reason_is_told(postgres_url, rabbit_url, broker, monkeypatch
                 (cause,) = (await manager.why(saga.id)).causes
                 assert cause.wait.reason is reason
                 assert cause.remedy
+        await _says_the_same_over_http(manager, reasons)
         await eventually(
             lambda: all(
                 total("saga_stale_sagas", reason=str(reason)) >= 1 for reason in started

@@ -21,6 +21,7 @@ from saga_orchestrator import (
 )
 from saga_orchestrator.api.face import Face
 from saga_orchestrator.api.server import Address, open_http
+from saga_orchestrator.core.waiting import StaleAfter
 from saga_orchestrator.participant.signals import Deferred, StepFailed
 from saga_orchestrator.ports.clock import SystemClock
 from saga_orchestrator.ports.keys import Role
@@ -36,7 +37,8 @@ class Shop:
     """A service whose steps do what the saga's context asks for.
 
     ``{"pay": "defer"}`` leaves the answer of the step ``pay`` to somebody outside,
-    ``"fail"`` refuses it; the undo is ``unpay``. What is not named succeeds.
+    ``"fail"`` refuses it, ``"break"`` breaks off; the undo is ``unpay``. What is not
+    named succeeds.
     """
 
     def __init__(self) -> None:
@@ -75,6 +77,8 @@ class Shop:
                     return Deferred()
                 case "fail":
                     raise StepFailed("no")
+                case "break":
+                    raise OSError("broken")
             return {"by": name}
 
         return run
@@ -136,12 +140,20 @@ class Served:
 
 @contextlib.asynccontextmanager
 async def served(
-    *, with_keys: bool = False, rate: float = 10_000, store: str = "memory://"
+    *,
+    with_keys: bool = False,
+    rate: float = 10_000,
+    store: str = "memory://",
+    engine: bool | None = None,
+    stale_after: StaleAfter | None = None,
 ) -> AsyncIterator[Served]:
     """Serve a shop's manager on a free port of this machine."""
     shop = Shop()
     opening = Manager.open(
-        store=store, handlers=[shop.handlers], definitions=shop.definitions
+        store=store,
+        handlers=() if engine is False else [shop.handlers],
+        definitions=shop.definitions,
+        engine=engine,
     )
     async with opening as manager:
         keys = {}
@@ -149,8 +161,11 @@ async def served(
             for role in Role:
                 keys[role], _ = await issue_key(manager.store.api_keys, role, role)
         address = Address.parse("127.0.0.1:0")
+        serving = open_http(
+            manager, address, SystemClock(), rate=rate, stale_after=stale_after
+        )
         async with (
-            open_http(manager, address, SystemClock(), rate=rate) as (face, url),
+            serving as (face, url),
             httpx.AsyncClient(base_url=url, timeout=60) as client,
         ):
             yield Served(manager, shop, face, client, keys)

@@ -202,7 +202,9 @@ async def test_definitions(shop):
     assert "order, parked" in missing.json()["detail"]
 
 
-@pytest.mark.parametrize("rest", ["", "/graph", "/timeline", "/wait", "/events"])
+@pytest.mark.parametrize(
+    "rest", ["", "/graph", "/timeline", "/wait", "/events", "/why"]
+)
 async def test_no_such_saga(shop, rest):
     """404 for an id that nobody has, 422 for what is no id."""
     unknown = await shop.call("GET", f"/v1/sagas/{NOBODY}{rest}")

@@ -124,6 +124,7 @@ def test_list_is_narrowed(saga: Run, sagas: list[str]) -> None:
         (["--updated-after", "2026-11-29"], "--updated-after: '2026-11-29' has no"),
         (["--reason", ""], "--reason: must be 1 to 200"),
         (["--reason", "x" * 201], "--reason: must be 1 to 200"),
+        (["--name", "\udcff"], "--name: holds"),
     ],
 )
 def test_bad_flags_are_usage_errors(

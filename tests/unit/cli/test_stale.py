@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from saga_orchestrator import Manager, SagaDefinition, Step
+from saga_orchestrator.runtime import stale as runtime_stale
 from saga_orchestrator.testing.clock import ManualClock
 
 if TYPE_CHECKING:
@@ -25,18 +26,19 @@ pytestmark = pytest.mark.usefixtures("store")
 ORDER = SagaDefinition("order", steps=[Step("pay", action="payment.charge")])
 
 
+async def _start(ago: dt.timedelta) -> str:
+    """Start a saga so long ago, where no engine works."""
+    clock = ManualClock(dt.datetime.now(dt.UTC) - ago)
+    url = "sqlite:///saga.db"
+    async with Manager.open(store=url, engine=False, clock=clock) as manager:
+        return (await manager.start(ORDER)).id
+
+
 @pytest.fixture
 def old(directory: Path) -> str:
     """Start a saga two hours ago; nobody took its command."""
     del directory
-    clock = ManualClock(dt.datetime.now(dt.UTC) - dt.timedelta(hours=2))
-
-    async def start() -> str:
-        url = "sqlite:///saga.db"
-        async with Manager.open(store=url, engine=False, clock=clock) as manager:
-            return (await manager.start(ORDER)).id
-
-    return asyncio.run(start())
+    return asyncio.run(_start(dt.timedelta(hours=2)))
 
 
 def test_a_stale_saga_is_listed_with_its_reason(saga: Run, old: str) -> None:
@@ -105,6 +107,18 @@ def test_stale_sagas_as_json(saga: Run, old: str) -> None:
     }
     assert found["age_seconds"] > 7000
     assert "saga serve" in found["fix"]
+
+
+def test_a_search_that_was_cut_says_so(
+    saga: Run, old: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who reads the list is to know that there may be more; on stderr."""
+    assert "that have not ended" not in saga("stale").stderr
+    asyncio.run(_start(dt.timedelta(hours=1, minutes=1)))
+    monkeypatch.setattr(runtime_stale, "SAGAS_MAX", 1)
+    done = saga("stale", "--older-than", "1h", "--json")
+    assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == [old]
+    assert "that have not ended were looked at" in done.stderr
 
 
 def test_why_says_what_to_do(saga: Run, old: str) -> None:

@@ -1,25 +1,24 @@
-"""Why sagas wait, as JSON documents: what ``stale --json`` and ``why --json`` print."""
+"""Why sagas wait, as JSON documents: what HTTP, ``stale`` and ``why --json`` say."""
 
 from __future__ import annotations
 
-import datetime as dt
-
-from saga_orchestrator.api.documents import Document, saga_document
+from saga_orchestrator.api.documents import Document, instant_text, saga_document
 from saga_orchestrator.core.waiting import Wait
-from saga_orchestrator.runtime.monitor import Diagnosis, StaleSaga
+from saga_orchestrator.runtime.monitor import Diagnosis
+from saga_orchestrator.runtime.stale import StalePage, StaleSaga
 
 
 def wait_document(wait: Wait) -> Document:
     """Return one thing that a saga waits for."""
     return {
         "reason": wait.reason,
-        "since": _iso(wait.since),
+        "since": instant_text(wait.since),
         "detail": wait.detail,
         "step": wait.step,
         "direction": wait.direction,
         "action": wait.action,
         "attempt": wait.attempt,
-        "until": _iso(wait.until),
+        "until": instant_text(wait.until),
     }
 
 
@@ -36,11 +35,21 @@ def stale_document(stale: StaleSaga) -> Document:
     }
 
 
+def stale_page_document(page: StalePage, next_cursor: str | None) -> Document:
+    """Return a page of sagas that wait for too long."""
+    notes = [f"the broker could not be asked: {page.problem}"] if page.problem else []
+    return {
+        "stale": [stale_document(one) for one in page.sagas],
+        "next_cursor": next_cursor,
+        "notes": notes,
+    }
+
+
 def diagnosis_document(diagnosis: Diagnosis) -> Document:
     """Return why a saga waits."""
     return {
         "saga": saga_document(diagnosis.saga),
-        "now": _iso(diagnosis.now),
+        "now": instant_text(diagnosis.now),
         "causes": [
             {
                 **wait_document(cause.wait),
@@ -51,7 +60,3 @@ def diagnosis_document(diagnosis: Diagnosis) -> Document:
         ],
         "notes": list(diagnosis.notes),
     }
-
-
-def _iso(value: dt.datetime | None) -> str | None:
-    return None if value is None else value.isoformat()

@@ -13,9 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 from tests.mutants.catalogue import MUTANTS
-from tests.mutants.hunt import caught_by
-
-SEEDS = 400
+from tests.mutants.hunt import SEEDS, caught_by
 
 
 def main() -> int:

@@ -13,6 +13,9 @@ from tests.mutants.catalogue import MUTANTS
 from tests.simulation.verdict import problems_of
 from tests.simulation.world import simulate
 
+SEEDS = 400
+"""In which a mutant must be caught; most are in the first twenty."""
+
 
 def caught_by(number: int, seeds: int) -> tuple[int, str] | None:
     """Return the first seed that catches a mutant, and how; None: it survived."""

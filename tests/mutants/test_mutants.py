@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.mutants.catalogue import MUTANTS
-from tests.mutants.hunt import caught_by
-
-SEEDS = 150
+from tests.mutants.hunt import SEEDS, caught_by
 
 
 @pytest.mark.slow

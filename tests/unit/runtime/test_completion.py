@@ -84,7 +84,7 @@ async def test_another_answer_for_the_same_run_is_refused():
         saga = await manager.wait(saga_id)
         with pytest.raises(NotAwaitedError, match="with another answer"):
             await manager.complete_step(saga_id, "a", token, output=True)
-        with pytest.raises(NotAwaitedError, match="not the dispatch"):
+        with pytest.raises(NotAwaitedError, match="its success was told, which stands"):
             await manager.fail_step(saga_id, "a", token, error="no")
         assert (await manager.get(saga_id)).version == saga.version
 

@@ -20,7 +20,7 @@ from saga_orchestrator.runtime.publisher import Publisher
 from tests.simulation import Run, problems_of, simulate
 from tests.simulation.ledger import Ledger
 
-SEEDS = 1000
+SEEDS = 600
 BLOCK = 50
 SEEDS_ON_SQLITE = 30
 SEEDS_ON_POSTGRESQL = 10

@@ -16,20 +16,22 @@ from saga_orchestrator.api.problems import KINDS
 from tests.support.ports import free_port
 
 ROOT = Path(__file__).parents[2]
-TEXT = (ROOT / "docs" / "http.md").read_text(encoding="utf-8")
+PAGE = ROOT / "docs" / "http.md"
 SCRIPTS = Path(sys.executable).parent
 SECONDS = 120
 MARK = "-- next --"
 
 
-def _section(title: str) -> str:
+def _section(page: Path, title: str) -> str:
     """Return the text below a heading."""
-    return TEXT.split(f"\n## {title}\n")[1].split("\n## ")[0]
+    return (
+        page.read_text(encoding="utf-8").split(f"\n## {title}\n")[1].split("\n## ")[0]
+    )
 
 
-def _steps() -> list[tuple[str, str]]:
-    """Return the commands of the section, and what each prints."""
-    blocks = re.findall(r"```console\n(.*?)```", _section("Try it"), re.DOTALL)
+def _steps(section: str) -> list[tuple[str, str]]:
+    """Return the commands of a section, and what each prints."""
+    blocks = re.findall(r"```console\n(.*?)```", section, re.DOTALL)
     parts = re.split(r"^\$ ", "".join(blocks), flags=re.MULTILINE)[1:]
     pairs = (part.partition("\n") for part in parts)
     return [(command, output) for command, _, output in pairs]
@@ -41,13 +43,22 @@ def _fixed(text: str) -> str:
 
 
 @pytest.mark.slow
-def test_the_commands_print_what_the_page_shows(tmp_path):
+@pytest.mark.parametrize(
+    ("page", "title", "module", "count"),
+    [
+        (PAGE, "Try it", "shop.py", 15),
+        (ROOT / "README.md", "Over HTTP", "approval.py", 8),
+    ],
+    ids=["docs/http.md", "README.md"],
+)
+def test_the_commands_print_what_the_page_shows(tmp_path, page, title, module, count):
     """Start, watch, complete from outside, list, compensate, with SQLite alone."""
-    (tmp_path / "shop.py").write_text(
-        re.findall(r"```python\n(.*?)```", _section("Try it"), re.DOTALL)[0]
+    section = _section(page, title)
+    (tmp_path / module).write_text(
+        re.findall(r"```python\n(.*?)```", section, re.DOTALL)[0]
     )
-    steps = _steps()
-    assert len(steps) > 15
+    steps = _steps(section)
+    assert len(steps) >= count
     script = "".join(f"{command}\necho '{MARK}'\n" for command, _ in steps)
     # The one thing that is not as it stands there: the port may be in use.
     script = script.replace("8233", str(free_port()))
@@ -74,7 +85,9 @@ def test_the_commands_print_what_the_page_shows(tmp_path):
 
 def test_every_problem_is_documented():
     """The page lists the types with their statuses."""
-    rows = re.findall(r"^\| `([\w-]+)` \| (\d+) \|", _section("Problems"), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `([\w-]+)` \| (\d+) \|", _section(PAGE, "Problems"), re.MULTILINE
+    )
     assert {name: int(status) for name, status in rows} == {
         name: status for name, (status, _) in KINDS.items()
     }

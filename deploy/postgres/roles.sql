@@ -81,6 +81,8 @@ BEGIN
     END IF;
     IF to_regclass('saga_starts') IS NOT NULL THEN
         REVOKE INSERT ON saga_starts FROM saga_service;
+        -- A dump has no rights, and a function without any is everybody's.
+        REVOKE ALL ON FUNCTION saga_start(text, json, text) FROM PUBLIC;
         GRANT EXECUTE ON FUNCTION saga_start(text, json, text) TO saga_starter;
     END IF;
     FOREACH name IN ARRAY ARRAY[

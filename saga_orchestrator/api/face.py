@@ -82,7 +82,8 @@ class Seats:
         """End the waiting of all, now and from now on."""
         self.is_closing = True
         for until in self._waiting:
-            until.reschedule(asyncio.get_running_loop().time())
+            if not until.expired():  # else its time is over, and it is on its way out
+                until.reschedule(asyncio.get_running_loop().time())
 
 
 @dataclass(frozen=True, slots=True)

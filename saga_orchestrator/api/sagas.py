@@ -45,8 +45,9 @@ _KeyHeader = Annotated[
     Header(
         pattern=_KEY,
         alias="Idempotency-Key",
-        description="Makes the start safe to repeat: the same key with the same body "
-        "returns the same saga, another body is refused.",
+        description="Makes the start safe to repeat: of one definition the same key "
+        "with the same body returns the same saga, another body is refused. Each "
+        "definition has keys of its own.",
         examples=["order-4711"],
     ),
 ]

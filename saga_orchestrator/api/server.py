@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from saga_orchestrator.api.access import Access, is_loopback
 from saga_orchestrator.api.app import create_app
+from saga_orchestrator.api.connections import Connection
 from saga_orchestrator.api.door import Door
 from saga_orchestrator.api.face import SEATS_MAX, Face, Seats
 from saga_orchestrator.api.rates import RateLimit
@@ -159,7 +160,7 @@ def _config(app: ASGIApp) -> uvicorn.Config:
     logging.getLogger("uvicorn").setLevel(logging.CRITICAL)
     return uvicorn.Config(
         app,
-        http="h11",
+        http=Connection,
         ws="none",
         lifespan="off",
         log_config=None,

@@ -7,6 +7,7 @@ import datetime as dt
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.public import PublicEvent
 
 if TYPE_CHECKING:
@@ -25,7 +26,11 @@ class EventStore(abc.ABC):
 
     @abc.abstractmethod
     async def claim_events(
-        self, holder: str, limit: int, lease: dt.timedelta
+        self,
+        holder: str,
+        limit: int,
+        lease: dt.timedelta,
+        passed_over: Sequence[SagaId] = (),
     ) -> Page[PublicEvent]:
         """Take, or keep, the right to publish events; return the first of them.
 
@@ -36,6 +41,7 @@ class EventStore(abc.ABC):
             holder: who asks; unique, made by whoever publishes.
             limit: events at most.
             lease: from now on.
+            passed_over: sagas whose events are not wanted now.
 
         Returns:
             By position; none where there are none, or another holder has the right.

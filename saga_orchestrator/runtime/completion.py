@@ -7,7 +7,7 @@ residual. Who calls is told which it was.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from saga_orchestrator.core.decision import Decision, HistoryEntry, HistoryKind
@@ -19,6 +19,7 @@ from saga_orchestrator.core.events import (
 )
 from saga_orchestrator.core.fence import Fence, is_genuine, read_completion_token
 from saga_orchestrator.core.payload import Json, is_same, normalise
+from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.saga import Saga
 from saga_orchestrator.core.states import Direction
 from saga_orchestrator.errors import (
@@ -137,9 +138,12 @@ class Completer(Operator):
         if decision.ignored is None:
             return saga
         record = await self._record(saga.id)
-        if any(_is_of(entry, event) for entry in record.history):
-            return record.saga
-        raise NotAwaitedError(saga.id, saga.state, _why(decision))
+        for entry in record.history:
+            if _is_of(entry, event) and not _is_another(entry, event, saga):
+                return record.saga
+        number = _kept_as(record.residuals, event)
+        why = _why(decision) if number is None else "late, and told before"
+        raise NotAwaitedError(saga.id, saga.state, why, number)
 
 
 def _why(decision: Decision) -> str:
@@ -173,6 +177,30 @@ def _is_of(entry: HistoryEntry, event: Answered) -> bool:
     return entry.kind is kind and all(
         is_same(entry.data.get(name), value) for name, value in told.items()
     )
+
+
+def _is_another(entry: HistoryEntry, event: Answered, saga: Saga) -> bool:
+    """Tell whether an entry took a failure for what this one does not say it is."""
+    if not isinstance(event, StepFailed):
+        return False
+    step = saga.plan.steps[saga.plan.number[event.fence.step]]
+    forward = event.fence.direction is Direction.ACTION
+    policy = step.retry if forward else step.compensation_retry
+    refused = event.refused or event.error_type in policy.non_retryable
+    is_tried_again = entry.data.get("retry_at") is not None
+    return entry.data.get("refused") != refused or (
+        is_tried_again and not event.retryable
+    )
+
+
+def _kept_as(residuals: Sequence[Residual], event: Answered) -> int | None:
+    """Return the number of the residual that keeps this very answer."""
+    if not isinstance(event, StepSucceeded):
+        return None
+    for one in residuals:
+        if one.fence == event.fence and is_same(one.output, event.output):
+            return one.number
+    return None
 
 
 def _update(update: object) -> dict[str, Json]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime as dt
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import structlog
 
@@ -28,6 +28,11 @@ from saga_orchestrator.wire.event import EVENT, event_body, event_routing_key
 
 EVENTS_MAX = 256
 POLL_SECONDS = 0.2
+HELD_SECONDS = 10.0
+"""A saga with an event that was not confirmed is passed over for so long: where a queue
+is full, a page of such sagas would else hold back all others."""
+HELD_MAX = 5_000
+"""Sagas that are passed over; with more of them others do wait."""
 EXPIRE_AFTER = dt.timedelta(hours=1)
 """Change data capture reads the log, not the table: rows may go at any time."""
 EXPIRE_BATCH = 1000
@@ -59,6 +64,7 @@ class EventsRelay:
         self._holder = f"{rng.getrandbits(128):032x}"
         self._backoff = Backoff(rng)
         self._is_declared = False
+        self._held: dict[SagaId, float] = {}
 
     async def run(self) -> None:
         """Publish for ever."""
@@ -70,8 +76,11 @@ class EventsRelay:
 
     async def _relay(self) -> float:
         """Publish one page; return how long to wait before the next, in seconds."""
+        passed_over = self._passed_over()
         try:
-            page = await self._store.claim_events(self._holder, EVENTS_MAX, LEASE)
+            page = await self._store.claim_events(
+                self._holder, EVENTS_MAX, LEASE, passed_over
+            )
             for one in page.unreadable:
                 self._complaints.note(f"event {one.number}", one.problem)
             published = await self._publish(page.items) if page.items else []
@@ -81,13 +90,28 @@ class EventsRelay:
             self._outage.begins("events", error)
             return self._backoff.next()
         self._outage.ends("events")
-        if not published and page.items:
-            # Perhaps only this replica is cut off: let another one have the right.
-            return LEASE.total_seconds() + self._backoff.next()
-        if len(published) < len(page.items):
+        is_narrower = len(self._held) > len(passed_over)
+        return await self._pause(
+            len(page.items), len(published), is_narrower=is_narrower
+        )
+
+    async def _pause(self, asked: int, published: int, *, is_narrower: bool) -> float:
+        """Return how long to wait after a page.
+
+        Args:
+            asked: events of the page.
+            published: those that were confirmed.
+            is_narrower: more sagas are passed over next time.
+        """
+        if published == asked:
+            self._backoff.reset()
+            return 0.0 if published else POLL_SECONDS
+        if is_narrower and (published or not await self._declare()):
+            return POLL_SECONDS  # the broker is there, and does not take some of them
+        if published:
             return self._backoff.next()
-        self._backoff.reset()
-        return 0.0 if published else POLL_SECONDS
+        # Perhaps only this replica is cut off: let another one have the right.
+        return LEASE.total_seconds() + self._backoff.next()
 
     async def _publish(self, events: Sequence[PublicEvent]) -> list[PublicEvent]:
         """Publish events, as far as the broker takes them; return those it took."""
@@ -109,7 +133,7 @@ class EventsRelay:
                     for event in wave
                 ]
             )
-            pairs = zip(wave, receipts, strict=True)
+            pairs = list(zip(wave, receipts, strict=True))
             # What comes back was for nobody: whoever binds later has not missed it.
             taken = [event for event, got in pairs if got is not Receipt.UNKNOWN]
             published += taken
@@ -117,11 +141,26 @@ class EventsRelay:
                 # The exchange may be gone; publishing to none ends the channel,
                 # which commands go through as well.
                 self._is_declared = False
+                self._hold(event for event, got in pairs if got is Receipt.UNKNOWN)
                 what = unconfirmed(f"{self._exchange}: events")
                 self._complaints.note(self._exchange, what)
                 return published
-        self._complaints.clear(self._exchange)
+        if not self._held:
+            self._complaints.clear(self._exchange)
         return published
+
+    def _hold(self, events: Iterable[PublicEvent]) -> None:
+        """Pass over the sagas of events that were not confirmed."""
+        until = self._clock.monotonic() + HELD_SECONDS
+        for event in events:
+            if len(self._held) < HELD_MAX:
+                self._held[event.saga_id] = until
+
+    def _passed_over(self) -> list[SagaId]:
+        """Return the sagas that are passed over still."""
+        now = self._clock.monotonic()
+        self._held = {one: until for one, until in self._held.items() if until > now}
+        return list(self._held)
 
     async def _declare(self) -> BrokerError | None:
         """Make the exchange; return why it cannot be made."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
 from saga_orchestrator.errors import BrokerError
-from saga_orchestrator.ports.broker import Broker
+from saga_orchestrator.ports.broker import Broker, QueueStats
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.telemetry import metrics
 from saga_orchestrator.telemetry.labels import QUEUES
@@ -58,8 +58,8 @@ class ProcessWatch:
             return  # its own problem says so
 
     async def _look_at(self, queue: str) -> None:
-        stats = await self._broker.stats(queue)
-        if stats is not None:
-            label = QUEUES.label(queue)
-            metrics.QUEUE_MESSAGES.labels(*label).set(stats.ready)
-            metrics.QUEUE_CONSUMERS.labels(*label).set(stats.consumers)
+        # One that is not there is read by nobody; its last numbers say nothing.
+        stats = await self._broker.stats(queue) or QueueStats(ready=0, consumers=0)
+        label = QUEUES.label(queue)
+        metrics.QUEUE_MESSAGES.labels(*label).set(stats.ready)
+        metrics.QUEUE_CONSUMERS.labels(*label).set(stats.consumers)

@@ -210,6 +210,18 @@ async def test_two_who_ask_at_once_do_not_both_get_it(
     assert sorted(len(page.items) for page in pages) == [0, 0, 0, 1]
 
 
+async def test_sagas_can_be_passed_over(store: Store) -> None:
+    """Their events are there, and take no room from those of others."""
+    saga, other = await begin(store), await begin(store)
+    await apply(store, success(saga, "a", CHARGED, SENT))
+    await apply(store, success(other, "a", CHARGED))
+    page = await store.claim_events("test", 1, LEASE, [saga.id])
+    assert [event.saga_id for event in page.items] == [other.id]
+    both = [saga.id, other.id]
+    assert (await store.claim_events("test", 9, LEASE, both)).items == []
+    assert len(await events_of(store)) == 3
+
+
 async def test_what_is_published_goes(store: Store) -> None:
     """By position; one that is gone already is fine, and no other goes with it."""
     saga = await begin(store)

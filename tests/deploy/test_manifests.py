@@ -101,7 +101,36 @@ def test_a_pod_has_time_to_drain() -> None:
     drain = Settings.model_fields["drain_seconds"].default
     for name, pod in _PODS.items():
         if name.startswith("Deployment"):
-            assert pod["terminationGracePeriodSeconds"] > drain + 5
+            (container,) = pod["containers"]
+            pause = _pause_before_stop(container)
+            assert pod["terminationGracePeriodSeconds"] > pause + drain + 5
+
+
+def test_who_is_behind_a_service_listens_until_no_request_comes() -> None:
+    """What has nothing to drain closes its port at SIGTERM; the news takes longer."""
+    wanted = [
+        one["spec"]["selector"]
+        for one in _MANIFESTS.values()
+        if one["kind"] == "Service"
+    ]
+    served = [
+        one["spec"]["template"]
+        for one in _MANIFESTS.values()
+        if one["kind"] == "Deployment"
+        and one["spec"]["selector"]["matchLabels"] in wanted
+    ]
+    assert len(served) == len(wanted)
+    for template in served:
+        (container,) = template["spec"]["containers"]
+        assert _pause_before_stop(container) >= 5
+
+
+def _pause_before_stop(container: dict[str, Any]) -> float:
+    if "lifecycle" not in container:
+        return 0
+    name, seconds = container["lifecycle"]["preStop"]["exec"]["command"]
+    assert name == "sleep"
+    return float(seconds)
 
 
 def test_probes_and_budgets() -> None:

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow
 
-_BACKUP = Path(__file__).parents[2] / "deploy" / "backup"
+_DEPLOY = Path(__file__).parents[2] / "deploy"
+_BACKUP = _DEPLOY / "backup"
+_ROLES = (_DEPLOY / "postgres" / "roles.sql").read_text()
 _ORDER = {
     "customer_id": "c-1",
     "sku": "book",
@@ -160,6 +162,29 @@ def test_a_database_with_tables_is_not_overwritten(servers, tmp_path):
     done = _script("restore.sh", server, store, dump)
     assert done.returncode == 1
     assert "restore into an empty one" in done.stderr
+
+
+def test_who_may_start_in_sql_is_the_same_after_a_restore(servers, tmp_path):
+    """A dump has no rights: without them a function is everybody's."""
+    server = servers[0]
+    signature = "saga_start(text, json, text)"
+    may_start = (
+        "SELECT string_agg(rolname, ' ' ORDER BY rolname) FROM pg_roles"
+        " WHERE rolname LIKE 'saga_%'"
+        f" AND has_function_privilege(rolname, '{signature}', 'EXECUTE')"
+    )
+    store, dump = server.create_database(), tmp_path / "saga.dump"
+    assert saga("migrate", "--store", store, folder=tmp_path).returncode == 0
+    server.execute(_ROLES, store.rpartition("/")[2])
+    assert _script("backup.sh", server, store, dump).returncode == 0
+    place = server.create_database()
+    done = _script("restore.sh", server, place, dump)
+    assert done.returncode == 0, done.stderr
+    server.execute(_ROLES, place.rpartition("/")[2])
+    for url in (store, place):
+        assert server.execute(may_start, url.rpartition("/")[2]).strip() == (
+            "saga_starter"
+        )
 
 
 def test_a_backup_that_fails_leaves_no_file(servers, tmp_path):

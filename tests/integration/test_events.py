@@ -16,11 +16,12 @@ import aio_pika
 import asyncpg  # type: ignore[import-untyped]  # ships no types
 import pytest
 
-from saga_orchestrator import Manager, Store
+from saga_orchestrator import Manager, SagaDefinition, Store
 from saga_orchestrator.brokers.rabbitmq import RabbitBroker
 from saga_orchestrator.core.commands import Answer, Reply
 from saga_orchestrator.core.public import Emission
 from saga_orchestrator.ports.broker import OutgoingMessage, QueueSpec, Receipt
+from saga_orchestrator.runtime import events_relay
 from saga_orchestrator.wire.envelope import REPLIES, read_commands
 from saga_orchestrator.wire.frame import pack_replies
 from saga_orchestrator.wire.topology import Topology
@@ -104,6 +105,39 @@ async def test_a_reader_gets_every_event_of_every_saga_in_order(
     assert len(reader.documents) == 20 * len(WHOLE)
     assert "emitted.shop.shop.charge.done" in reader.keys
     assert "lifecycle.shop.completed" in reader.keys
+
+
+@pytest.mark.postgres
+@pytest.mark.rabbitmq
+async def test_a_full_queue_holds_back_its_own_sagas_only(
+    postgres_url: str, rabbit_url: str, reader: Reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a page has room for no others, too; and order stays when it has room."""
+    monkeypatch.setattr(events_relay, "EVENTS_MAX", 2)
+    monkeypatch.setattr(events_relay, "HELD_SECONDS", 1.0)
+    connection = await aio_pika.connect(rabbit_url)
+    channel = await connection.channel()
+    full = await channel.declare_queue(
+        "full", arguments={"x-max-length": 0, "x-overflow": "reject-publish"}
+    )
+    await full.bind("saga.events", "lifecycle.shop.#")
+    other = SagaDefinition("other", steps=SHOP.steps)
+    async with Manager.open(
+        store=postgres_url,
+        broker=rabbit_url,
+        handlers=[shop],
+        migrate=True,
+        lifecycle_events=True,
+    ) as manager:
+        held = {(await manager.start(SHOP)).id for _ in range(4)}
+        for saga_id in held:
+            await manager.wait(saga_id)
+        free = await manager.start(other)
+        await eventually(lambda: reader.stories()[free.id] == WHOLE, seconds=30)
+        assert {len(reader.stories()[one]) for one in held} <= {0, 1}
+        await full.delete(if_empty=False)
+        await eventually(lambda: _are_told(reader, held), seconds=30)
+    await connection.close()
 
 
 @pytest.mark.postgres

@@ -136,12 +136,17 @@ class StoreHandle(Store):
         return sorted(rows, key=lambda row: row.fence)
 
     async def claim_events(
-        self, holder: str, limit: int, lease: dt.timedelta
+        self,
+        holder: str,
+        limit: int,
+        lease: dt.timedelta,
+        passed_over: Sequence[SagaId] = (),
     ) -> Page[PublicEvent]:
         """Return the first events; none ever, in a world whose handlers emit none."""
         if not self._is_polled:
             await self._life.hang()
-        page: Page[PublicEvent] = await self._read("claim_events", holder, limit, lease)
+        asked = (holder, limit, lease, passed_over)
+        page: Page[PublicEvent] = await self._read("claim_events", *asked)
         return page
 
     async def delete_events(self, positions: Sequence[int]) -> None:

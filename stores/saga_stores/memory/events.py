@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.public import PublicEvent
 from saga_orchestrator.ports.store import Page
 from saga_stores._event_rows import NEW_EVENT_COLUMNS
 from saga_stores._pages import event_page
 from saga_stores._rows import RowCodec
 
+_SAGA_ID = NEW_EVENT_COLUMNS.index("aggregate_id")
 _CREATED_AT = NEW_EVENT_COLUMNS.index("created_at")
 
 
@@ -31,7 +33,12 @@ class Events:
             self._rows[next(self._positions)] = row
 
     def claim(
-        self, holder: str, limit: int, now: dt.datetime, until: dt.datetime
+        self,
+        holder: str,
+        limit: int,
+        now: dt.datetime,
+        until: dt.datetime,
+        passed_over: Sequence[SagaId],
     ) -> Page[PublicEvent]:
         """Return the first events, unless another holder has the right."""
         if not self._rows:
@@ -41,8 +48,11 @@ class Events:
             if owner != holder and end > now:
                 return Page([], [])
         self._lease = (holder, until)
-        first = itertools.islice(self._rows.items(), limit)
-        return event_page(((at, *row) for at, row in first), self._codec)
+        passed = set(passed_over)
+        wanted = (
+            (at, *row) for at, row in self._rows.items() if row[_SAGA_ID] not in passed
+        )
+        return event_page(itertools.islice(wanted, limit), self._codec)
 
     def delete(self, positions: Iterable[int]) -> None:
         """Forget events."""

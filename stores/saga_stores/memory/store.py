@@ -150,12 +150,17 @@ class MemorySagaStore(Store):
         return self._tables.claim(limit, now, now + lease)
 
     async def claim_events(
-        self, holder: str, limit: int, lease: dt.timedelta
+        self,
+        holder: str,
+        limit: int,
+        lease: dt.timedelta,
+        passed_over: Sequence[SagaId] = (),
     ) -> Page[PublicEvent]:
         """Take, or keep, the right to publish events; return the first of them."""
         await self._turn()
         now = self._clock.now()
-        return self._tables.events.claim(holder, limit, now, now + lease)
+        until = now + lease
+        return self._tables.events.claim(holder, limit, now, until, passed_over)
 
     async def delete_events(self, positions: Sequence[int]) -> None:
         """Forget events that are published."""

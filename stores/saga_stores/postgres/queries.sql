@@ -168,9 +168,12 @@ WHERE saga_leases.holder = EXCLUDED.holder
 RETURNING true
 
 -- name: events
+-- The sagas are looked up in a hash, as a subquery's rows are.
+-- $1 limit, $2 sagas to pass over
 SELECT position, id, kind, aggregate_type, aggregate_id, event_type,
     payload::text AS payload, created_at
 FROM saga_events
+WHERE aggregate_id NOT IN (SELECT unnest($2::text[]))
 ORDER BY position
 LIMIT $1
 

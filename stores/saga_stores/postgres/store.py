@@ -201,13 +201,17 @@ class PostgresSagaStore(Store, StartRequests):
         return [CODEC.outgoing(row) for row in rows]
 
     async def claim_events(
-        self, holder: str, limit: int, lease: dt.timedelta
+        self,
+        holder: str,
+        limit: int,
+        lease: dt.timedelta,
+        passed_over: Sequence[SagaId] = (),
     ) -> Page[PublicEvent]:
         """Take, or keep, the right to publish; then read, as of after that."""
         asked = ("events", holder, self._given_time(), lease)
         if not await self._database.fetch("take_lease", *asked):
             return Page([], [])
-        rows = await self._database.fetch("events", limit)
+        rows = await self._database.fetch("events", limit, list(passed_over))
         return event_page(map(tuple, rows), CODEC)
 
     async def delete_events(self, positions: Sequence[int]) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import sqlite3
 from collections.abc import Sequence
 
+from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.public import PublicEvent
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import Page
@@ -19,9 +21,12 @@ def claim(
     holder: str,
     limit: int,
     lease: dt.timedelta,
+    *,
+    passed_over: Sequence[SagaId],
 ) -> Page[PublicEvent]:
     """Take, or keep, the right to publish; return the first events."""
-    if connection.execute(QUERIES["events"], (1,)).fetchone() is None:
+    passed = json.dumps(passed_over)
+    if connection.execute(QUERIES["events"], (passed, 1)).fetchone() is None:
         return Page([], [])  # nearly always: no write lock for that
     with writing(connection):
         now = clock.now()
@@ -30,7 +35,7 @@ def claim(
         taken = connection.execute(QUERIES["take_lease"], asked).rowcount
         if not taken:
             return Page([], [])
-        rows = connection.execute(QUERIES["events"], (limit,)).fetchall()
+        rows = connection.execute(QUERIES["events"], (passed, limit)).fetchall()
     return event_page(rows, CODEC)
 
 

@@ -238,6 +238,7 @@ WHERE holder = excluded.holder OR until <= ?;
 SELECT position, id, kind, aggregate_type, aggregate_id, event_type, payload,
   created_at
 FROM saga_events
+WHERE aggregate_id NOT IN (SELECT value FROM json_each(?))
 ORDER BY position
 LIMIT ?;
 

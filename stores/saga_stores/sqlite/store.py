@@ -142,11 +142,15 @@ class SqliteSagaStore(Store):
         return await self._writer.run(outbox.claim, self._clock, limit, lease)
 
     async def claim_events(
-        self, holder: str, limit: int, lease: dt.timedelta
+        self,
+        holder: str,
+        limit: int,
+        lease: dt.timedelta,
+        passed_over: Sequence[SagaId] = (),
     ) -> Page[PublicEvent]:
         """Take, or keep, the right to publish events; return the first of them."""
         return await self._writer.run(
-            event_rows.claim, self._clock, holder, limit, lease
+            event_rows.claim, self._clock, holder, limit, lease, passed_over=passed_over
         )
 
     async def delete_events(self, positions: Sequence[int]) -> None:

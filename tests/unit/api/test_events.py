@@ -7,6 +7,7 @@ import contextlib
 import json
 
 from saga_orchestrator.api import events
+from saga_orchestrator.api.face import Seats
 from tests.support.waiting import eventually
 from tests.unit.api.stage import problem
 
@@ -139,3 +140,31 @@ async def test_the_end_of_the_process_ends_the_waiting(shop):
         shop.face.drain()
     answer = waiting.result()
     assert (answer.status_code, answer.json()["state"]) == (202, "started")
+
+
+async def test_the_end_comes_while_a_wait_is_running_out():
+    """Who is just being told that the time is over does not keep others waiting."""
+    seats, withdrawn, may_go = Seats(2), asyncio.Event(), asyncio.Event()
+
+    async def withdraw_slowly():
+        with contextlib.suppress(TimeoutError):
+            async with seats.waiting(0):
+                try:
+                    await asyncio.Event().wait()
+                finally:
+                    withdrawn.set()
+                    await may_go.wait()
+
+    async def wait():
+        with contextlib.suppress(TimeoutError):
+            async with seats.waiting(60):
+                await asyncio.Event().wait()
+
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        group.create_task(withdraw_slowly())
+        other = group.create_task(wait())
+        await withdrawn.wait()
+        seats.close()
+        await other
+        may_go.set()
+    assert seats.taken == 0

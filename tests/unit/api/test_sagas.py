@@ -43,6 +43,18 @@ async def test_a_key_makes_a_start_safe_to_repeat(shop):
     assert len((await shop.call("GET", "/v1/sagas")).json()["sagas"]) == 1
 
 
+async def test_each_definition_has_keys_of_its_own(shop):
+    """One key with two names makes two sagas; the list by key has both."""
+    made = [
+        await shop.call("POST", "/v1/sagas", {"name": name}, Idempotency_Key="o-1")
+        for name in ("order", "parked")
+    ]
+    listed = await shop.call("GET", "/v1/sagas?key=o-1")
+    ids = {saga["id"] for saga in listed.json()["sagas"]}
+    assert ids == {one.json()["id"] for one in made}
+    assert len(ids) == 2
+
+
 async def test_everything_that_is_known_of_a_saga(shop):
     """Steps, attempts, history, what was sent; and the version as ETag."""
     saga_id = await shop.start(send="fail")

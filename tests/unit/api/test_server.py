@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from saga_orchestrator import Manager
+from saga_orchestrator.api import connections
 from saga_orchestrator.api.server import Address, open_http
 from saga_orchestrator.errors import ConfigurationError
 from saga_orchestrator.ports.clock import SystemClock
@@ -133,6 +134,21 @@ async def test_what_is_not_http(shop, noise):
             assert (await reader.read(12))[-3:] in (b"400", b"")
     writer.close()
     assert (await shop.call("GET", "/livez")).status_code == 200
+
+
+async def test_who_connects_and_asks_nothing_is_hung_up_on(shop, monkeypatch):
+    """Also where a request begins and does not go on; one that came is answered."""
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.05)
+    url = shop.client.base_url
+    for begun in (b"", b"GET /livez HTTP/1.1\r\nX-Slow: "):
+        reader, writer = await asyncio.open_connection(url.host, url.port)
+        writer.write(begun)
+        async with asyncio.timeout(20):
+            assert await reader.read() == b""
+        writer.close()
+    saga_id, _ = await shop.deferred()
+    waited = await shop.call("GET", f"/v1/sagas/{saga_id}/wait?timeout=0.2")
+    assert waited.status_code == 202
 
 
 async def test_the_description(shop):

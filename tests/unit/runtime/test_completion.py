@@ -84,7 +84,7 @@ async def test_another_answer_for_the_same_run_is_refused():
         saga = await manager.wait(saga_id)
         with pytest.raises(NotAwaitedError, match="with another answer"):
             await manager.complete_step(saga_id, "a", token, output=True)
-        with pytest.raises(NotAwaitedError, match="its success was told, which stands"):
+        with pytest.raises(NotAwaitedError, match="refused after its success"):
             await manager.fail_step(saga_id, "a", token, error="no")
         assert (await manager.get(saga_id)).version == saga.version
 
@@ -115,6 +115,40 @@ async def test_a_failure_is_a_definite_no_unless_it_says_else():
 
 
 @virtual
+@pytest.mark.parametrize("first", [{"refused": True}, {"refused": False}])
+async def test_a_failure_with_another_meaning_is_another_answer(first):
+    """Whether it may have happened, and be tried again, is a part of what is told."""
+    service = Service()
+    async with open_manager(service.handlers) as manager:
+        saga_id, token = await deferred(manager, service)
+        answer = {"error": "no", "error_type": "Lost"}
+        await manager.fail_step(saga_id, "a", token, **answer, **first)
+        await manager.fail_step(saga_id, "a", token, **answer, **first)
+        other = {"refused": not first["refused"]}
+        with pytest.raises(NotAwaitedError):
+            await manager.fail_step(saga_id, "a", token, **answer, **other)
+        if not first["refused"]:
+            with pytest.raises(NotAwaitedError):
+                await manager.fail_step(
+                    saga_id, "a", token, **answer, **first, retryable=False
+                )
+
+
+@virtual
+async def test_a_failure_that_its_policy_counts_as_refused_is_answered_alike():
+    """What its type makes of it is not another answer."""
+    service = Service()
+    once = RetryPolicy(non_retryable=("Declined",))
+    async with open_manager(service.handlers) as manager:
+        saga_id, token = await deferred(manager, service, retry=once)
+        answer = {"error": "no", "error_type": "Declined", "refused": False}
+        await manager.fail_step(saga_id, "a", token, **answer)
+        saga = await manager.wait(saga_id)
+        again = await manager.fail_step(saga_id, "a", token, **answer)
+        assert again.version == saga.version
+
+
+@virtual
 async def test_a_late_success_is_kept_for_a_person():
     """Its saga was undone; the caller is told that its effect is a residual."""
     service = Service()
@@ -127,8 +161,12 @@ async def test_a_late_success_is_kept_for_a_person():
             await manager.complete_step(saga_id, "a", token, output={"paid": 5})
         (residual,) = await manager.residuals()
         assert (residual.number, residual.output) == (late.value.residual, {"paid": 5})
-        with pytest.raises(NotAwaitedError):
+        with pytest.raises(NotAwaitedError, match="kept as residual") as again:
             await manager.complete_step(saga_id, "a", token, output={"paid": 5})
+        assert again.value.residual == residual.number
+        with pytest.raises(NotAwaitedError, match="with another answer") as other:
+            await manager.complete_step(saga_id, "a", token, output={"paid": 6})
+        assert other.value.residual is None
         assert len(await manager.residuals()) == 1
         assert (await manager.get(saga_id)).is_compensated
 

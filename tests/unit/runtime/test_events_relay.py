@@ -11,7 +11,11 @@ from saga_orchestrator.brokers.memory import MemoryBroker
 from saga_orchestrator.errors import BrokerUnavailableError, StoreUnavailableError
 from saga_orchestrator.ports.broker import OutgoingMessage, QueueSpec, Receipt
 from saga_orchestrator.ports.store import LEASE
-from saga_orchestrator.runtime.events_relay import EXPIRE_AFTER
+from saga_orchestrator.runtime.events_relay import (
+    EVENTS_MAX,
+    EXPIRE_AFTER,
+    HELD_SECONDS,
+)
 from saga_orchestrator.testing.virtual_time import LoopClock
 from saga_orchestrator.wire.topology import Topology
 from tests.support.inbox import Inbox
@@ -182,6 +186,27 @@ async def test_an_outage_of_the_broker_keeps_the_order():
         *("started", "did.a", "step_completed", "did.b", "step_completed"),
         *("did.c", "step_completed", "completed"),
     ]
+
+
+@virtual
+async def test_many_sagas_that_are_held_back_hold_back_no_other():
+    """Also where a page has room for none but them."""
+    service = _emitting(Service())
+    broker = FlakyBroker()
+    await broker.open()
+    broker.refused = "did.a"
+    async with open_manager(service.handlers, broker=broker) as manager:
+        full, free = service.chain("a"), service.chain("b")
+        for _ in range(EVENTS_MAX):
+            await manager.wait((await manager.start("s", full)).id)
+        for _ in range(2):
+            other = await manager.start("s", free)
+            begun = LoopClock().monotonic()
+            await until(lambda saga=other: (saga.id, "did.b") in broker.taken)
+            assert LoopClock().monotonic() - begun < 2 * HELD_SECONDS
+        assert any("saga.events: events" in one for one in manager.problems())
+        broker.refused = ""
+        await until(lambda: len(broker.taken) == EVENTS_MAX + 2)
 
 
 @virtual

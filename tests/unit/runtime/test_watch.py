@@ -10,11 +10,15 @@ import structlog
 from structlog.testing import capture_logs
 
 from saga_orchestrator import Manager, RetryPolicy, Step
+from saga_orchestrator.brokers.memory import MemoryBroker
 from saga_orchestrator.core.states import SagaState
 from saga_orchestrator.core.waiting import StaleAfter, WaitReason
 from saga_orchestrator.errors import StoreUnavailableError
+from saga_orchestrator.ports.broker import QueueSpec, QueueStats
+from saga_orchestrator.runtime.process_watch import ProcessWatch
 from saga_orchestrator.testing.virtual_time import LoopClock
 from tests.support.exposition import forget_names, total
+from tests.support.inbox import Inbox
 from tests.unit.runtime.stage import (
     Service,
     WatchedStore,
@@ -38,9 +42,35 @@ def _audible(_quiet) -> None:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(20))
 
 
+class _LosingBroker(MemoryBroker):
+    """A broker whose queues are gone when it is told so."""
+
+    is_lost = False
+
+    async def stats(self, queue: str) -> QueueStats | None:
+        """Find nothing."""
+        return None if self.is_lost else await super().stats(queue)
+
+
 def _nobody(name: str) -> list[Step]:
     """Return a step whose action no service handles."""
     return [Step(name, action="nowhere.to_be_found")]
+
+
+@virtual
+async def test_a_queue_that_is_gone_is_read_by_nobody():
+    """Its last numbers would say for ever that all is well."""
+    broker = _LosingBroker(f"memory://{fresh_name()}", clock=LoopClock())
+    await broker.open()
+    await broker.consume(QueueSpec("lost"), Inbox(ack=True), prefetch=1)
+    watch = ProcessWatch(broker, LoopClock(), queues=["lost"], problems=list)
+    await watch.refresh()
+    assert total("saga_queue_consumers", queue="lost") == 1
+    broker.is_lost = True
+    await watch.refresh()
+    assert total("saga_queue_consumers", queue="lost") == 0
+    assert total("saga_queue_messages", queue="lost") == 0
+    await broker.close()
 
 
 @virtual

@@ -28,8 +28,8 @@ def measure(sagas: str = SAGAS, repeat: str = "3") -> dict[str, Any]:
 
     def run(name: str, *options: str) -> dict[str, Any]:
         note(f"{name} …")
-        found[name] = saga_bench(*options)
-        return found[name]
+        figures = found[name] = saga_bench(*options)
+        return figures
 
     run("embedded", *size)
     with Servers.open(count_statements=True) as servers:

@@ -130,7 +130,8 @@ class _Run:
             },
             memory={name: tree.memory() for name, tree in self._watched.items()},
         )
-        await self._fleet.stop()
+        if sum(len(account.ended) for account in accounts.values()) >= plan.sagas:
+            await self._fleet.stop()  # else there is something that does not end
         return accounts, use
 
     async def _clear_up(self) -> None:

@@ -2,8 +2,8 @@
 
 ``python peer_celery.py BROKER_URL DATABASE_URL COUNT`` prints a line of JSON; it
 starts the worker itself. Results are kept in PostgreSQL, tasks are acknowledged when
-they are done, messages persistent and confirmed: as durable as Celery is. It keeps no
-state of the chain, and undoes nothing.
+they are done, messages are persistent; publishes are not confirmed, as is its default
+and in its favour. It keeps no state of the chain, and undoes nothing.
 """
 
 from __future__ import annotations
@@ -20,18 +20,19 @@ from pathlib import Path
 
 import sqlalchemy
 from celery import Celery, chain
+from celery.result import AsyncResult
 
 WARM_UP = 100
 SENDERS = 4
 SINGLES = 100
 POLL_SECONDS = 0.05
+SINGLE_POLL_SECONDS = 0.0005
 BROKER, RESULTS = "BENCH_BROKER", "BENCH_RESULTS"
 
 app = Celery("peer_celery")
 app.conf.update(
     broker_url=os.environ.get(BROKER),
     result_backend=f"db+{os.environ.get(RESULTS)}",
-    broker_transport_options={"confirm_publish": True},
     task_acks_late=True,
     worker_prefetch_multiplier=16,
     database_short_lived_sessions=False,
@@ -43,7 +44,7 @@ def do() -> None:
     """Do nothing."""
 
 
-def order() -> object:
+def order() -> AsyncResult:
     """Start a chain; return its last result."""
     return chain(do.si(), do.si(), do.si()).apply_async()
 
@@ -64,6 +65,16 @@ class Results:
             return int(connection.execute(sqlalchemy.text(query)).scalar_one())
         return 0
 
+    def wait_for(self, task: str) -> None:
+        """Return when one task has succeeded; Celery's own way connects each time."""
+        query = sqlalchemy.text(
+            "SELECT 1 FROM celery_taskmeta WHERE task_id = :task AND status = 'SUCCESS'"
+        )
+        with self._engine.connect() as connection:
+            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+            while connection.execute(query, {"task": task}).first() is None:
+                time.sleep(SINGLE_POLL_SECONDS)
+
     def wait(self, count: int) -> None:
         """Return when so many tasks have succeeded."""
         while self.count() < count:
@@ -80,12 +91,12 @@ def run_many(results: Results, count: int) -> float:
     return count / (time.monotonic() - begun)
 
 
-def run_singles(count: int) -> list[float]:
+def run_singles(results: Results, count: int) -> list[float]:
     """Return how long each of some chains took, one after the other, in ms."""
     times = []
     for _ in range(count):
         begun = time.monotonic()
-        order().get(timeout=60, interval=0.001)
+        results.wait_for(order().id)
         times.append((time.monotonic() - begun) * 1000)
     return sorted(times)
 
@@ -116,7 +127,7 @@ def main() -> None:
     results = Results(url)
     with worker():
         run_many(results, WARM_UP)
-        singles = run_singles(SINGLES)
+        singles = run_singles(results, SINGLES)
         found = {
             "per_second": round(run_many(results, count), 1),
             "p50_ms": round(singles[len(singles) // 2], 2),

@@ -70,8 +70,8 @@ class Results:
         query = sqlalchemy.text(
             "SELECT 1 FROM celery_taskmeta WHERE task_id = :task AND status = 'SUCCESS'"
         )
-        with self._engine.connect() as connection:
-            connection = connection.execution_options(isolation_level="AUTOCOMMIT")
+        engine = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
             while connection.execute(query, {"task": task}).first() is None:
                 time.sleep(SINGLE_POLL_SECONDS)
 

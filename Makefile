@@ -5,10 +5,10 @@ BIN := .venv/bin
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # the targets share .venv
-.PHONY: help demo test simulate chaos drain fuzz check lint format clean
+.PHONY: help demo test simulate chaos drain fuzz bench bench-peers bench-growth check lint format clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv/.runtime ## Run sagas with faults and check them; installs only what a user needs
 	$(BIN)/saga demo
@@ -35,6 +35,18 @@ mutants: .venv/.dev ## Plant bugs in the engine, one after the other; a seed mus
 fuzz: .venv/.dev ## Make CASES=5000 requests of all kinds to the HTTP API, with SEED=N; the last line is JSON
 	@$(BIN)/python -m tests.fuzz --cases $(or $(CASES),5000) $(if $(SEED),--seed $(SEED))
 
+bench: .venv/.dev ## Measure every mode on private servers, in two minutes; the last line is JSON
+	@PYTHON=$(PYTHON) tools/install_packages.sh postgresql rabbitmq-server
+	@$(BIN)/python -m benchmarks short
+
+bench-peers: .venv/.dev .venv-peers/.installed ## Measure DBOS and Celery on the same servers; the last line is JSON
+	@PYTHON=$(PYTHON) tools/install_packages.sh postgresql rabbitmq-server
+	@$(BIN)/python -m benchmarks peers
+
+bench-growth: .venv/.dev ## Measure how cost grows, up to a million sagas; plots in build/bench
+	@PYTHON=$(PYTHON) tools/install_packages.sh postgresql rabbitmq-server
+	@$(BIN)/python -m benchmarks growth $(if $(QUICK),--quick)
+
 check: lint ## Run the fast half: format, lint, types, import contracts, unit tests
 	$(BIN)/python -m pytest tests/unit
 
@@ -50,10 +62,16 @@ format: .venv/.dev ## Format the code and fix what the linter can
 	$(BIN)/ruff format
 
 clean: ## Remove .venv, caches and what was built
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
+	rm -rf .venv .venv-peers .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A stamp is newer than pyproject.toml when all that it names is installed.
 .venv/.runtime .venv/.dev: .venv/.%: pyproject.toml
 	@PYTHON=$(PYTHON) tools/set_up.sh $*
+	@touch $@
+
+# In an environment of their own: their dependencies are none of ours.
+.venv-peers/.installed: benchmarks/peers.txt
+	@$(PYTHON) -m venv --clear .venv-peers
+	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from saga_orchestrator.core.definition import SagaDefinition
 from saga_orchestrator.core.states import Direction
@@ -15,6 +16,15 @@ from saga_orchestrator.runtime.opening import Opening
 from saga_orchestrator.runtime.registry import Registry
 from saga_orchestrator.runtime.worker import Worker
 from saga_orchestrator.settings import Settings
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes a process's event loop: uvloop where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 def open_manager(

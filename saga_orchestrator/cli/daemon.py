@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import structlog
 import typer
 
+from saga_orchestrator.bootstrap import loop_factory
 from saga_orchestrator.errors import ConfigurationError
 from saga_orchestrator.runtime.manager import Manager
 from saga_orchestrator.runtime.opening import Opening
@@ -36,7 +37,7 @@ OpenFace = Callable[[Process], AbstractAsyncContextManager[Callable[[], None]]]
 def run(main: Coroutine[Any, Any, None]) -> None:
     """Run a process's main coroutine; on uvloop where it is installed."""
     export_traces(os.environ, "saga")
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(main)
 
 
@@ -131,11 +132,3 @@ def _log_changes(known: set[str], current: set[str]) -> set[str]:
     for problem in sorted(known - current):
         _log.info("problem solved", problem=problem)
     return current
-
-
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop

@@ -12,6 +12,7 @@ import typer
 
 import saga_orchestrator
 from saga_orchestrator.cli import config, keys, residual
+from saga_orchestrator.cli.bench import bench
 from saga_orchestrator.cli.compensate import compensate
 from saga_orchestrator.cli.demo import demo
 from saga_orchestrator.cli.dev import dev
@@ -34,6 +35,7 @@ from saga_orchestrator.cli.worker import worker
 
 _COMMANDS: dict[str, Callable[..., Any]] = {
     "demo": demo,
+    "bench": bench,
     "dev": dev,
     "serve": serve,
     "worker": worker,

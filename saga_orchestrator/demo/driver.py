@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from saga_orchestrator.brokers.rabbitmq.removal import delete_queues
 from saga_orchestrator.core.states import SagaState
 from saga_orchestrator.demo.effects import create_effects, read_effects
 from saga_orchestrator.demo.judge import Evidence
@@ -16,7 +17,6 @@ from saga_orchestrator.demo.load import Load, Watcher
 from saga_orchestrator.demo.names import topology_of
 from saga_orchestrator.demo.plan import Plan
 from saga_orchestrator.demo.processes import Fleet, fleet_of
-from saga_orchestrator.demo.queues import delete_queues
 from saga_orchestrator.demo.report import Report
 from saga_orchestrator.demo.summary import Kill, example_of, summarise
 from saga_orchestrator.errors import SagaNotFoundError

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from typer.testing import Result
 
 COMMANDS = [
-    ["demo"], ["dev"], ["serve"], ["worker"], ["start"], ["get"], ["list"], ["watch"],
-    ["why"], ["stale"], ["graph"],
+    ["demo"], ["bench"], ["dev"], ["serve"], ["worker"],
+    ["start"], ["get"], ["list"], ["watch"], ["why"], ["stale"], ["graph"],
     ["compensate"], ["retry"], ["resolve"], ["give-up"],
     ["residual", "list"], ["residual", "undo"], ["residual", "dismiss"],
     ["migrate"], ["doctor"], ["config", "show"],

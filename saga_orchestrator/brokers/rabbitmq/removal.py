@@ -1,4 +1,4 @@
-"""Removing a run's queues from a RabbitMQ; the port for brokers never deletes."""
+"""Removing a run's queues; the port for brokers never deletes."""
 
 from __future__ import annotations
 

@@ -1,0 +1,114 @@
+"""`make bench-peers`: DBOS and Celery on the same servers, in the same invocation.
+
+Absolute figures do not carry to another machine; the ratios of one invocation do. So
+everything runs in turn, three times over, and each figure is a median.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.saga_bench import note, saga_bench
+from benchmarks.servers import Servers
+
+FOLDER = Path(__file__).parent
+PYTHON = FOLDER.parent / ".venv-peers" / "bin" / "python"
+ROUNDS = 3
+LIMIT_SECONDS = 600
+
+COUNTERPARTS = {"dbos": "ours_inprocess", "celery": "ours_remote"}
+"""DBOS runs steps in the process that starts them, Celery tasks in a worker's."""
+
+Measured = dict[str, float]
+
+
+def peer(script: str, *arguments: str) -> Measured:
+    """Run one of the scripts in the peers' environment; return its JSON.
+
+    Raises:
+        RuntimeError: it failed.
+    """
+    done = subprocess.run(
+        [PYTHON, FOLDER / script, *arguments],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_SECONDS,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"{script}: exit code {done.returncode}: {done.stderr}")
+    found: Measured = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def ours(many: str, singles: str, *options: str) -> Measured:
+    """Measure our throughput, and our latency one saga at a time."""
+    once = ("--repeat", "1", *options)
+    loaded = saga_bench("--sagas", many, *once)
+    single = saga_bench("--one-at-a-time", "--sagas", singles, *once)
+    return {
+        "per_second": loaded["sagas_per_second"],
+        "p50_ms": single["p50_ms"],
+        "p99_ms": single["p99_ms"],
+    }
+
+
+def contestants(servers: Servers, scale: float) -> dict[str, Callable[[], Measured]]:
+    """Return what is measured, by name.
+
+    Args:
+        servers: those that all use; each run gets a fresh database and vhost.
+        scale: of the sizes; 1: as published.
+    """
+    database = servers.postgres.create_database
+    vhost = servers.rabbit.create_vhost
+    many, singles = str(int(3000 * scale)), str(int(200 * scale))
+    few, messages = str(int(600 * scale)), str(int(50_000 * scale))
+    seconds = str(3 * scale)
+    return {
+        "ours_inprocess": lambda: ours(many, singles, *servers.options()),
+        "ours_remote": lambda: ours(
+            many, singles, *servers.options(), "--workers", "1"
+        ),
+        "ours_embedded": lambda: ours(many, singles),
+        "dbos": lambda: peer("peer_dbos.py", database(), few),
+        "celery": lambda: peer("peer_celery.py", vhost(), database(), few),
+        "limit_postgres": lambda: peer("limit_postgres.py", database(), seconds),
+        "limit_rabbitmq": lambda: peer("limit_rabbitmq.py", vhost(), messages),
+    }
+
+
+def measure(rounds: int = ROUNDS, scale: float = 1) -> dict[str, Any]:
+    """Measure everything, in turn, so often; return the medians and the ratios."""
+    found: dict[str, list[Measured]] = {}
+    with Servers.open() as servers:
+        for number in range(1, rounds + 1):
+            for name, run in contestants(servers, scale).items():
+                note(f"round {number} of {rounds}: {name} …")
+                found.setdefault(name, []).append(run())
+    result: dict[str, Any] = {
+        name: statistics.median(one["per_second"] for one in runs)
+        for name, runs in found.items()
+    }
+    for peer_name, counterpart in COUNTERPARTS.items():
+        result[f"ratio_{peer_name}"] = round(result[counterpart] / result[peer_name], 2)
+    for name, runs in found.items():
+        for field in ("p50_ms", "p99_ms"):
+            if field in runs[0]:
+                median = statistics.median(one[field] for one in runs)
+                result[f"{name}_{field}"] = median
+    return result
+
+
+def main() -> None:
+    """Print a table, and as the last line one JSON object."""
+    result = measure()
+    for name, value in result.items():
+        sys.stdout.write(f"{name:24}{value:12,.1f}\n")
+    sys.stdout.write(json.dumps(result) + "\n")

@@ -32,7 +32,7 @@ from saga_orchestrator.bench.parts import (
 from saga_orchestrator.bench.plan import Shape
 from saga_orchestrator.bench.subject import Subject, topology_of
 from saga_orchestrator.bench.tickets import Tickets
-from saga_orchestrator.bootstrap import loop_factory
+from saga_orchestrator.bootstrap import run_process
 from saga_orchestrator.core.decision import Decision
 from saga_orchestrator.ports.clock import SystemClock
 from saga_orchestrator.runtime.manager import Manager
@@ -179,8 +179,7 @@ def main() -> None:
     """Run the child."""
     logging.configure("warning", "json")
     child = BenchChild(Task(**json.loads(sys.stdin.readline())))
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(child.serve())
+    run_process(child.serve())
 
 
 if __name__ == "__main__":

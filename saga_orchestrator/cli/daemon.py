@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import structlog
 import typer
 
-from saga_orchestrator.bootstrap import loop_factory
+from saga_orchestrator.bootstrap import run_process
 from saga_orchestrator.errors import ConfigurationError
 from saga_orchestrator.runtime.manager import Manager
 from saga_orchestrator.runtime.opening import Opening
@@ -35,10 +35,9 @@ OpenFace = Callable[[Process], AbstractAsyncContextManager[Callable[[], None]]]
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run a process's main coroutine; on uvloop where it is installed."""
+    """Run a daemon's main coroutine; its traces go where the environment says."""
     export_traces(os.environ, "saga")
-    with asyncio.Runner(loop_factory=loop_factory()) as runner:
-        runner.run(main)
+    run_process(main)
 
 
 @contextlib.asynccontextmanager

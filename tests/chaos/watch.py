@@ -42,6 +42,7 @@ class Watch:
     def __init__(self, store: str) -> None:
         self._store = store
         self._connection: asyncpg.Connection | None = None
+        self._looking = asyncio.Lock()  # one connection, and more than one who asks
         self.live = 0
         self.outbox = 0
         self.asleep: set[str] = set()
@@ -60,10 +61,11 @@ class Watch:
         Raises:
             OSError and others of ``LOST``: the server is away.
         """
-        row = (await self._fetch(_COUNTS))[0]
-        self.live, self.outbox = row["live"], row["outbox"]
-        self.asleep |= {row["id"] for row in await self._fetch(_ASLEEP)}
-        self.looks += 1
+        async with self._looking:
+            row = (await self._fetch(_COUNTS))[0]
+            self.live, self.outbox = row["live"], row["outbox"]
+            self.asleep |= {row["id"] for row in await self._fetch(_ASLEEP)}
+            self.looks += 1
 
     async def close(self) -> None:
         """Disconnect."""

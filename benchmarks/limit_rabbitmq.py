@@ -8,6 +8,7 @@ broker is what limits.
 
 from __future__ import annotations
 
+import abc
 import json
 import multiprocessing
 import sys
@@ -24,7 +25,7 @@ WINDOW = 500
 _PERSISTENT = pika.BasicProperties(delivery_mode=2)
 
 
-class Flow:
+class Flow(abc.ABC):
     """One end of the queue: opens a channel, and runs until its count is reached.
 
     Args:
@@ -41,9 +42,9 @@ class Flow:
             ),
         )
 
+    @abc.abstractmethod
     def opened(self, channel: Channel) -> None:
         """Begin; the channel is there."""
-        raise NotImplementedError
 
     def settled(self, count: int) -> None:
         """Note that so many more are through; end with the last."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,32 +12,22 @@ from saga_orchestrator.bench.account import Account
 from saga_orchestrator.bench.child import Role, Task
 from saga_orchestrator.bench.load import LoadOrder
 from saga_orchestrator.bench.plan import Plan
-from saga_orchestrator.errors import SagaError
+from saga_orchestrator.child_process import ChildProcess
 from saga_orchestrator.ports.clock import Clock
 
-READY_SECONDS = 60.0
-STOP_SECONDS = 30.0
 ANSWER_SECONDS = 60.0
-LOG_LINES_SHOWN = 15
 
 
-class ChildFailedError(SagaError):
-    """A child ended by itself, or never got ready; has the end of its log."""
-
-
-class Child:
+class Child(ChildProcess):
     """One process of the bench.
 
     Attributes:
-        name: for people, as ``orchestrator 1``.
         task: what it is.
     """
 
     def __init__(self, name: str, task: Task, log: Path) -> None:
-        self.name = name
+        super().__init__(name, "saga_orchestrator.bench.child", log)
         self.task = task
-        self._log = log
-        self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
         """Start the process and wait until it is ready.
@@ -47,65 +35,23 @@ class Child:
         Raises:
             ChildFailedError: it did not get there.
         """
-        with self._log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "saga_orchestrator.bench.child"),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                start_new_session=True,  # a Ctrl-C is the parent's to handle
-            )
-        self.tell(self.task.to_json())
-        try:
-            async with asyncio.timeout(READY_SECONDS):
-                await self.hear()
-        except TimeoutError:
-            raise self.failure("did not start") from None
+        await self.launch(_line(self.task.to_json()))
 
-    def tell(self, what: dict[str, Any]) -> None:
-        """Send the process a line."""
-        assert self._process is not None, "it was started"
-        assert self._process.stdin is not None, "it is a pipe"
-        self._process.stdin.write(json.dumps(what).encode() + b"\n")
+    def order(self, what: dict[str, Any]) -> None:
+        """Send the process a document."""
+        self.tell(_line(what))
 
-    async def hear(self) -> dict[str, Any]:
-        """Return the next line of the process.
+    async def answer(self) -> dict[str, Any]:
+        """Return the next document of the process.
 
         Raises:
             ChildFailedError: it ended, and nobody asked it to.
         """
-        assert self._process is not None, "it was started"
-        assert self._process.stdout is not None, "it is a pipe"
-        line = await self._process.stdout.readline()
+        line = await self.hear()
         if not line:
-            code = await self._process.wait()
-            raise self.failure(f"ended by itself, with {code}")
+            raise self.failure(f"ended by itself, with {await self.ended()}")
         said: dict[str, Any] = json.loads(line)
         return said
-
-    async def stop(self) -> None:
-        """Let the process finish what it has in hand, and end."""
-        if self._process is None or self._process.stdin is None:
-            return
-        self._process.stdin.close()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(STOP_SECONDS):
-                await self._process.wait()
-        await self.kill()
-
-    async def kill(self) -> None:
-        """SIGKILL the process, if it runs, and wait until it is gone."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-
-    def failure(self, what: str) -> ChildFailedError:
-        """Return an error that says what went wrong, with the end of the log."""
-        lines = self._log.read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:]
-        return ChildFailedError("\n".join([f"{self.name} {what}", *lines]))
 
 
 class Fleet:
@@ -173,7 +119,7 @@ class Fleet:
                 share = (window + count - 1 - number) // count
                 load = asdict(order) | {"window": share}
             account = self._folder / f"{self._run}-{self._loads}-{number}.json"
-            child.tell({"load": load, "account": str(account)})
+            child.order({"load": load, "account": str(account)})
         accounts = await asyncio.gather(*(watch.follow(child) for child in self._all))
         return {
             child.name: account
@@ -229,7 +175,7 @@ class _Following:
             asked = self._is_over
             try:
                 async with asyncio.timeout(ANSWER_SECONDS if asked else self._patience):
-                    said = await child.hear()
+                    said = await child.answer()
             except TimeoutError:
                 if asked:
                     raise child.failure("does not answer") from None
@@ -250,4 +196,8 @@ class _Following:
         if not self._is_over:
             self._is_over = True
             for child in self._children:
-                child.tell({"over": True})
+                child.order({"over": True})
+
+
+def _line(what: dict[str, Any]) -> bytes:
+    return json.dumps(what).encode() + b"\n"

@@ -83,19 +83,8 @@ class Subject:
 
 
 def topology_of(run: str) -> Topology:
-    """Return the run's names on the broker.
-
-    The exchange is the usual one: an engine relays all commands of its store, also
-    those of other installations, and theirs must reach their queues.
-    """
-    stem = f"saga-bench.{run}"
-    return Topology(
-        steps=f"{stem}.steps",
-        compensate=f"{stem}.compensate",
-        replies=f"{stem}.replies",
-        undelivered=f"{stem}.undelivered",
-        dead=f"{stem}.dead",
-    )
+    """Return the run's names on the broker."""
+    return Topology.of_run(f"saga-bench.{run}")
 
 
 async def _do(ctx: StepContext) -> None:

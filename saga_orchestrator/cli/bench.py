@@ -15,7 +15,13 @@ import typer
 
 from saga_orchestrator.cli.bench_table import table
 from saga_orchestrator.cli.exits import Exit
-from saga_orchestrator.cli.options import BrokerOption, JsonOption, StoreOption
+from saga_orchestrator.cli.options import (
+    BrokerOption,
+    JsonOption,
+    OrchestratorsOption,
+    StoreOption,
+    WorkersOption,
+)
 from saga_orchestrator.cli.terminal import emit, emit_json, note
 from saga_orchestrator.errors import ConfigurationError
 
@@ -40,18 +46,8 @@ def bench(
     ] = None,
     store: StoreOption = None,
     broker: BrokerOption = None,
-    workers: Annotated[
-        int,
-        typer.Option(
-            "--workers", metavar="N", min=0, help="Processes for the handlers alone."
-        ),
-    ] = 0,
-    orchestrators: Annotated[
-        int,
-        typer.Option(
-            "--orchestrators", metavar="N", min=1, help="Processes with an engine."
-        ),
-    ] = 1,
+    workers: WorkersOption = 0,
+    orchestrators: OrchestratorsOption = 1,
     steps: Annotated[
         int, typer.Option("--steps", metavar="N", min=1, help="One after the other.")
     ] = 3,

@@ -18,7 +18,13 @@ import typer
 
 from saga_orchestrator.cli.demo_screen import banner, counted, screen
 from saga_orchestrator.cli.exits import Exit
-from saga_orchestrator.cli.options import BrokerOption, JsonOption, StoreOption
+from saga_orchestrator.cli.options import (
+    BrokerOption,
+    JsonOption,
+    OrchestratorsOption,
+    StoreOption,
+    WorkersOption,
+)
 from saga_orchestrator.cli.secrets import masked
 from saga_orchestrator.cli.terminal import (
     DONE,
@@ -55,18 +61,8 @@ def demo(
     ] = 7,
     store: StoreOption = None,
     broker: BrokerOption = None,
-    orchestrators: Annotated[
-        int,
-        typer.Option(
-            "--orchestrators", metavar="N", min=1, help="Processes with an engine."
-        ),
-    ] = 1,
-    workers: Annotated[
-        int,
-        typer.Option(
-            "--workers", metavar="N", min=0, help="Processes for the handlers alone."
-        ),
-    ] = 0,
+    orchestrators: OrchestratorsOption = 1,
+    workers: WorkersOption = 0,
     keep: Annotated[
         bool,
         typer.Option("--keep", help="Keep the store, the effects and the logs."),

@@ -93,6 +93,18 @@ MetricsOption = Annotated[
         help="Serve /metrics, /livez and /readyz there, to whoever can reach it.",
     ),
 ]
+WorkersOption = Annotated[
+    int,
+    typer.Option(
+        "--workers", metavar="N", min=0, help="Processes for the handlers alone."
+    ),
+]
+OrchestratorsOption = Annotated[
+    int,
+    typer.Option(
+        "--orchestrators", metavar="N", min=1, help="Processes with an engine."
+    ),
+]
 LogFormatOption = Annotated[
     str | None,
     typer.Option("--log-format", metavar="FORMAT", help="auto, console or json."),

@@ -24,17 +24,5 @@ def own_action(run: str, action: str) -> str:
 
 
 def topology_of(run: str) -> Topology:
-    """Return the run's names on the broker.
-
-    The queues are its own. The exchange is the usual one: an engine relays all
-    commands of its store, also those of other installations, and theirs must
-    reach their queues.
-    """
-    stem = f"saga-demo.{run}"
-    return Topology(
-        steps=f"{stem}.steps",
-        compensate=f"{stem}.compensate",
-        replies=f"{stem}.replies",
-        undelivered=f"{stem}.undelivered",
-        dead=f"{stem}.dead",
-    )
+    """Return the run's names on the broker."""
+    return Topology.of_run(f"saga-demo.{run}")

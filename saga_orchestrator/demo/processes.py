@@ -3,37 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from saga_orchestrator.child_process import ChildProcess
 from saga_orchestrator.demo.child import READY, Role, Task
 from saga_orchestrator.demo.plan import Plan
-from saga_orchestrator.errors import SagaError
-
-READY_SECONDS = 60.0
-STOP_SECONDS = 30.0
-LOG_LINES_SHOWN = 15
 
 
-class ChildFailedError(SagaError):
-    """A child ended by itself, or never got ready; has the end of its log."""
-
-
-class Child:
-    """One process that is started, killed, and started again.
-
-    Attributes:
-        name: for people, as ``orchestrator 1``.
-    """
+class Child(ChildProcess):
+    """One process that is started, killed, and started again."""
 
     def __init__(self, name: str, task: Task, log: Path) -> None:
-        self.name = name
+        super().__init__(name, "saga_orchestrator.demo.child", log)
         self._task = task
-        self._log = log
-        self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
         """Start the process and wait until it is ready.
@@ -41,61 +25,12 @@ class Child:
         Raises:
             ChildFailedError: it did not get there.
         """
-        with self._log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "saga_orchestrator.demo.child"),
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                start_new_session=True,  # a Ctrl-C is the parent's to handle
-            )
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None, "it is a pipe"
-        assert stdout is not None, "it is a pipe"
-        stdin.write(self._task.to_line())
-        self._task = replace(self._task, life=self._task.life + 1)
-        try:
-            async with asyncio.timeout(READY_SECONDS):
-                said = await stdout.readline()
-        except TimeoutError:
-            said = b""
+        task = self._task
+        self._task = replace(task, life=task.life + 1)
+        said = await self.launch(task.to_line())
         if said != READY:
             await self.kill()
-            raise self._failure("did not start")
-
-    def check(self) -> None:
-        """Make sure that the process still runs.
-
-        Raises:
-            ChildFailedError: it ended, and nobody asked it to.
-        """
-        if self._process is not None and self._process.returncode is not None:
-            raise self._failure(f"ended by itself, with {self._process.returncode}")
-
-    async def kill(self) -> None:
-        """SIGKILL the process, if it runs, and wait until it is gone."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
-
-    async def stop(self) -> None:
-        """Let the process finish what it has in hand, and end."""
-        if self._process is None or self._process.stdin is None:
-            return
-        self._process.stdin.close()
-        try:
-            async with asyncio.timeout(STOP_SECONDS):
-                await self._process.wait()
-        except TimeoutError:
-            await self.kill()
-        self._process = None
-
-    def _failure(self, what: str) -> ChildFailedError:
-        lines = self._log.read_text(errors="replace").splitlines()[-LOG_LINES_SHOWN:]
-        return ChildFailedError("\n".join([f"{self.name} {what}", *lines]))
+            raise self.failure("did not start")
 
 
 class Fleet:

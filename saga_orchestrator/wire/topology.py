@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Self
 
 from saga_orchestrator.core.states import Direction
 
@@ -34,6 +35,22 @@ class Topology:
     undelivered: str = "saga.undelivered"
     dead: str = "saga.dead"
     events: str = "saga.events"
+
+    @classmethod
+    def of_run(cls, stem: str) -> Self:
+        """Return names for one run of a program beside whatever else is there.
+
+        The queues are its own. The exchange is the usual one: an engine relays all
+        commands of its store, also those of other installations, and theirs must
+        reach their queues.
+        """
+        return cls(
+            steps=f"{stem}.steps",
+            compensate=f"{stem}.compensate",
+            replies=f"{stem}.replies",
+            undelivered=f"{stem}.undelivered",
+            dead=f"{stem}.dead",
+        )
 
     def queue_for(self, direction: Direction, service: str) -> str:
         """Return the queue of a service's actions or compensations."""

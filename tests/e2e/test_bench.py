@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+from tests.support.families import children_of, is_alive
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from tests.support.postgres import PostgresServer
     from tests.support.rabbitmq import RabbitServer
+
+CHILD = "saga_orchestrator.bench.child"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -232,29 +235,11 @@ def test_no_orphans(tmp_path: Path, how: signal.Signals) -> None:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    asyncio.run(eventually(lambda: _children(parent.pid) != [], seconds=60))
-    (child,) = _children(parent.pid)
+    asyncio.run(eventually(lambda: children_of(parent.pid, CHILD) != [], seconds=60))
+    (child,) = children_of(parent.pid, CHILD)
     parent.send_signal(how)
     parent.wait(timeout=60)
-    asyncio.run(eventually(lambda: not _is_alive(child), seconds=60))
+    asyncio.run(eventually(lambda: not is_alive(child), seconds=60))
     if how is signal.SIGTERM:
         assert parent.returncode == 128 + how
         assert list(tmp_path.iterdir()) == []
-
-
-def _children(pid: int) -> list[int]:
-    listed = subprocess.run(
-        ["pgrep", "-P", str(pid), "-f", "saga_orchestrator.bench.child"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return [int(line) for line in listed.stdout.split()]
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True

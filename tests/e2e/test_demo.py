@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 
 from tests.e2e.demo_runs import command, environment, passed, run_demo
+from tests.support.families import children_of, is_alive
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.support.rabbitmq import RabbitServer
+
+CHILD = "saga_orchestrator.demo.child"
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -136,11 +139,11 @@ def test_no_orphans(tmp_path: Path, how: signal.Signals) -> None:
         # Whatever started these tests may ignore it, as a shell does for "&".
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - no threads here
     )
-    _until(lambda: _children_of(parent.pid) != [])
-    (child,) = _children_of(parent.pid)
+    _until(lambda: children_of(parent.pid, CHILD) != [])
+    (child,) = children_of(parent.pid, CHILD)
     parent.send_signal(how)
     parent.wait(timeout=60)
-    _until(lambda: not _is_alive(child))
+    _until(lambda: not is_alive(child))
     if how is not signal.SIGKILL:
         assert parent.returncode == 128 + how
         assert list(tmp_path.iterdir()) == []
@@ -190,21 +193,3 @@ def _all_of(terminal: int) -> str:
 
 def _until(condition: Callable[[], bool]) -> None:
     asyncio.run(eventually(condition, seconds=60))
-
-
-def _children_of(pid: int) -> list[int]:
-    listed = subprocess.run(
-        ["pgrep", "-P", str(pid), "-f", "saga_orchestrator.demo.child"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return [int(line) for line in listed.stdout.split()]
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True

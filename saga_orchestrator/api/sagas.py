@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from contextlib import nullcontext
-from dataclasses import replace
 from typing import Annotated
 
 from fastapi import Header, Query
+from msgspec import structs
 from starlette.responses import JSONResponse, Response
 
 from saga_orchestrator.api.attempts import attempts, timeline
@@ -70,7 +71,7 @@ def saga_response(saga: Saga, status: int = 200, *, location: bool = False) -> R
     if location:
         headers["Location"] = f"/v1/sagas/{saga.id}"
     # Not its data: what a commit returns has some of it, by chance.
-    document = saga_document(replace(saga, data=NO_DATA))
+    document = saga_document(structs.replace(saga, data=NO_DATA))
     return JSONResponse(document, status_code=status, headers=headers)
 
 
@@ -120,7 +121,7 @@ async def list_sagas(
     turn = face.searches.turn() if is_search(which) else nullcontext()
     async with turn:
         page = await face.manager.store.page(
-            replace(which, before=before, limit=limit + 1)
+            dataclasses.replace(which, before=before, limit=limit + 1)
         )
     document = page_document(
         page,

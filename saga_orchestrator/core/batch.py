@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from saga_orchestrator.core.decide import decide
 from saga_orchestrator.core.decision import (
@@ -33,8 +34,7 @@ from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.saga import Saga
 
 
-@dataclass(slots=True)
-class Batch:
+class Batch(Struct):
     """What one transaction has to write.
 
     Attributes:

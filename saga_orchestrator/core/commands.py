@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import assert_never
+
+from msgspec import Struct, field
 
 from saga_orchestrator.core.definition import Step
 from saga_orchestrator.core.events import (
@@ -30,8 +31,7 @@ from saga_orchestrator.core.public import Emission
 from saga_orchestrator.core.states import Direction
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
+class Command(Struct, frozen=True):
     """Do a step's action, or undo it.
 
     Attributes:
@@ -117,8 +117,7 @@ class Answer(StrEnum):
     SUPERSEDED = "superseded"  # the barrier holds its undo: no effect, never will
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
+class Reply(Struct, frozen=True):
     """A participant's answer to one command.
 
     Attributes:

@@ -32,8 +32,9 @@ Answers of a generation that was never sent are ignored whatever they say.
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import replace
 from typing import assert_never
+
+from msgspec.structs import replace
 
 from saga_orchestrator.core.answers import (
     decide_acceptance,

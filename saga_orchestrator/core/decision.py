@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from msgspec import Struct, field
 
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.payload import Json
@@ -56,8 +57,7 @@ REQUEST_KINDS = frozenset(
 """What people asked; the ``data`` of such an entry may have a ``request_id``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Dispatch:
+class Dispatch(Struct, frozen=True):
     """A command to send: its fence, not its body.
 
     Attributes:
@@ -69,8 +69,7 @@ class Dispatch:
     resend: bool = False
 
 
-@dataclass(slots=True)
-class HistoryEntry:
+class HistoryEntry(Struct):
     """One line of a saga's append-only history; made by ``Draft`` only.
 
     Attributes:
@@ -98,8 +97,7 @@ class HistoryEntry:
     sent: list[Dispatch] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True)
-class Ignored:
+class Ignored(Struct, frozen=True):
     """An answer that changed nothing; the store keeps a saga's last 20.
 
     Attributes:
@@ -117,8 +115,7 @@ class Ignored:
     answer: str
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """The answer to one event. A store performs it whole or not at all.
 
     Attributes:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from saga_orchestrator.core.decision import (
     REQUEST_KINDS,
@@ -162,7 +163,7 @@ class Draft:
     def change(self, number: int, **changes: object) -> None:
         """Replace fields of a step's status."""
         before = self.steps[number]
-        after = before._replace(**changes)  # type: ignore[arg-type] # field by field
+        after = replace(before, **changes)
         if after.state is not before.state:
             assert after.state in STEP_EDGES[before.state], (before, after)
         self.steps[number] = after

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
@@ -19,8 +20,7 @@ from saga_orchestrator.core.saga import SagaData
 from saga_orchestrator.core.states import Direction
 
 
-@dataclass(frozen=True, slots=True)
-class SagaStarted:
+class SagaStarted(Struct, frozen=True):
     """A caller starts a saga.
 
     Attributes:
@@ -40,8 +40,7 @@ class SagaStarted:
     traceparent: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Answered:
+class _Answered(Struct, frozen=True):
     fence: Fence
 
     @property
@@ -50,8 +49,7 @@ class _Answered:
         return self.fence.saga_id
 
 
-@dataclass(frozen=True, slots=True)
-class StepSucceeded(_Answered):
+class StepSucceeded(_Answered, frozen=True):
     """The action or the compensation of a dispatch is done.
 
     Attributes:
@@ -70,8 +68,7 @@ class StepSucceeded(_Answered):
     emitted: tuple[Emission, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class StepSkipped(_Answered):
+class StepSkipped(_Answered, frozen=True):
     """The handler answered ``Skip``: nothing to do, or nothing to undo."""
 
     reason: str = ""
@@ -79,8 +76,7 @@ class StepSkipped(_Answered):
     emitted: tuple[Emission, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class StepFailed(_Answered):
+class StepFailed(_Answered, frozen=True):
     """An attempt failed.
 
     Attributes:
@@ -98,16 +94,14 @@ class StepFailed(_Answered):
     update: Mapping[str, Json] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class StepPostponed(_Answered):
+class StepPostponed(_Answered, frozen=True):
     """Not now: try again after ``delay``; uses no attempt."""
 
     delay: dt.timedelta
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class StepAccepted(_Answered):
+class StepAccepted(_Answered, frozen=True):
     """A participant took the command; its answer comes later.
 
     Attributes:
@@ -117,33 +111,40 @@ class StepAccepted(_Answered):
     heartbeat: bool
 
 
-@dataclass(frozen=True, slots=True)
-class StepHeartbeat(_Answered):
+class StepHeartbeat(_Answered, frozen=True):
     """An accepted command is still being worked on."""
 
 
-@dataclass(frozen=True, slots=True)
-class TimeCame:
+class TimeCame(Struct, frozen=True):
     """The saga's ``wake_at`` passed: fire whatever is due by the store's clock."""
 
     saga_id: SagaId
 
 
-@dataclass(frozen=True, slots=True)
-class ResendRequested:
+class ResendRequested(Struct, frozen=True):
     """The broker lost its queues: send every open command again, same fence."""
 
     saga_id: SagaId
 
 
-@dataclass(frozen=True, slots=True)
-class _Requested:
+class _Asked(Struct, frozen=True):
     """A person asks.
 
     Attributes:
         saga_id: the saga it is about.
         principal: who asks.
         reason: why.
+    """
+
+    saga_id: SagaId
+    principal: str
+    reason: str
+
+
+class _Requested(_Asked, frozen=True, kw_only=True):
+    """What is asked can be told from what was asked before.
+
+    Attributes:
         request_id: unique, made by whoever asks. Where the answer to a commit was
             lost, the event is decided again, and knows by it what it did itself;
             empty: nobody decides it again.
@@ -151,15 +152,11 @@ class _Requested:
             it is at.
     """
 
-    saga_id: SagaId
-    principal: str
-    reason: str
-    request_id: str = field(default="", kw_only=True)
-    if_version: int | None = field(default=None, kw_only=True)
+    request_id: str = ""
+    if_version: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class CompensateRequested(_Requested):
+class CompensateRequested(_Requested, frozen=True):
     """An operator wants the saga undone.
 
     Attributes:
@@ -172,8 +169,7 @@ class CompensateRequested(_Requested):
     version: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RetryRequested(_Requested):
+class RetryRequested(_Requested, frozen=True):
     """An operator wants what gave up tried again, with fresh attempts.
 
     Attributes:
@@ -184,8 +180,7 @@ class RetryRequested(_Requested):
     version: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ResolveRequested(_Requested):
+class ResolveRequested(_Requested, frozen=True):
     """An operator did, or undid, a step by hand.
 
     Attributes:
@@ -202,8 +197,7 @@ class ResolveRequested(_Requested):
     output: Json = None
 
 
-@dataclass(frozen=True, slots=True)
-class GiveUpRequested(_Requested):
+class GiveUpRequested(_Requested, frozen=True):
     """An operator no longer waits for a step's answer: it counts as unknown.
 
     Attributes:
@@ -216,8 +210,7 @@ class GiveUpRequested(_Requested):
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class ResidualUndoRequested(_Requested):
+class ResidualUndoRequested(_Requested, frozen=True):
     """An operator wants a residual undone, by a saga of its own.
 
     Attributes:
@@ -232,8 +225,7 @@ class ResidualUndoRequested(_Requested):
     data: SagaData
 
 
-@dataclass(frozen=True, slots=True)
-class ResidualDismissRequested(_Requested):
+class ResidualDismissRequested(_Requested, frozen=True):
     """An operator found that a residual needs no undo.
 
     Attributes:

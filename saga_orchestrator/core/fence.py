@@ -11,7 +11,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.states import Direction
@@ -20,8 +21,7 @@ COMPLETION_PATTERN = r"(action|compensation)\.([1-9][0-9]{0,9})\.([0-9a-f]{32})"
 _COMPLETION_PATTERN = re.compile(rf"{COMPLETION_PATTERN}\Z")
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Fence:
+class Fence(Struct, frozen=True, order=True):
     """One dispatch of one step.
 
     Attributes:

@@ -10,8 +10,9 @@ import hashlib
 import re
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.payload import Json
@@ -34,8 +35,7 @@ class PublicKind(StrEnum):
     """The engine, of the saga itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Emission:
+class Emission(Struct, frozen=True):
     """What a handler emitted; it becomes an event when its answer is applied.
 
     Attributes:
@@ -47,8 +47,7 @@ class Emission:
     payload: Json
 
 
-@dataclass(frozen=True, slots=True)
-class PublicEvent:
+class PublicEvent(Struct, frozen=True):
     """An event that goes out to whoever wants it, at least once.
 
     Attributes:

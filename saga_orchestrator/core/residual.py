@@ -8,15 +8,15 @@ dismisses it.
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.payload import Json
 
 
-@dataclass(frozen=True, slots=True)
-class Settlement:
+class Settlement(Struct, frozen=True):
     """What a person made of a residual.
 
     Attributes:
@@ -32,8 +32,7 @@ class Settlement:
     undo_id: SagaId | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Residual:
+class Residual(Struct, frozen=True):
     """One effect, as the late answer told of it.
 
     Attributes:

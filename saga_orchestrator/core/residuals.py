@@ -8,9 +8,11 @@ is started the effect is in that saga's account; the residual is settled.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 from collections.abc import Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from saga_orchestrator.core.decision import Decision, HistoryKind
 from saga_orchestrator.core.definition import SagaDefinition, Step
@@ -133,7 +135,9 @@ def undo_plan(plan: Plan, step: str) -> Plan:
     direct = [plan.steps[i].name for i in plan.depends_on[number]]
     others = sorted(plan.reads_of(number) - set(direct))
     given = [Step(name, depends_on=others) for name in direct]
-    undone = replace(plan.steps[number], depends_on=direct, when=None, pivot=False)
+    undone = dataclasses.replace(
+        plan.steps[number], depends_on=direct, when=None, pivot=False
+    )
     steps = [*map(Step, others), *given, undone]
     return compile_plan(SagaDefinition(plan.definition.name, steps=steps))
 

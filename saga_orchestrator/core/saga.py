@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+
+from msgspec import Struct, field
 
 from saga_orchestrator.core.definition import Step
 from saga_orchestrator.core.fence import Fence
@@ -30,11 +30,8 @@ from saga_orchestrator.core.states import (
 )
 
 
-class StepStatus(NamedTuple):
-    """One step of a snapshot.
-
-    A named tuple, because the engine makes one per transition and sagas hold
-    up to 2,000.
+class StepStatus(Struct, frozen=True):
+    """One step of a snapshot; the engine makes one per transition.
 
     Attributes:
         state: where the step stands.
@@ -81,8 +78,7 @@ class StepStatus(NamedTuple):
         return Direction.COMPENSATION if undone else Direction.ACTION
 
 
-@dataclass(frozen=True, slots=True)
-class SagaData:
+class SagaData(Struct, frozen=True):
     """What of a saga's growing data was loaded.
 
     Attributes:
@@ -110,8 +106,7 @@ def heard_bit(generation: int) -> int:
     return 1 << min(generation, HEARD_BITS) - 1
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Saga:
+class Saga(Struct, frozen=True):
     """A saga at one instant.
 
     Attributes:

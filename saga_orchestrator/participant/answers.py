@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import traceback
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from saga_orchestrator.core.commands import Answer, Reply
 from saga_orchestrator.core.payload import PAYLOAD_BYTES_MAX

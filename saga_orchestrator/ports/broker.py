@@ -17,9 +17,11 @@ conformance suite (``tests/conformance/test_broker.py``) holds both to it:
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
+
+from msgspec import Struct, field
 
 
 class Receipt(StrEnum):
@@ -30,8 +32,7 @@ class Receipt(StrEnum):
     UNKNOWN = "unknown"  # no answer: it may or may not be there
 
 
-@dataclass(frozen=True, slots=True)
-class OutgoingMessage:
+class OutgoingMessage(Struct, frozen=True):
     """One message to publish; persistent and mandatory, always.
 
     Attributes:

@@ -16,6 +16,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
+from msgspec import Struct
+
 from saga_orchestrator.core.decision import (
     Decision,
     HistoryEntry,
@@ -76,8 +78,7 @@ class Migration:
     checksum: str
 
 
-@dataclass(frozen=True, slots=True)
-class OutboxRow:
+class OutboxRow(Struct, frozen=True):
     """A command that is not confirmed yet.
 
     Attributes:
@@ -93,8 +94,7 @@ class OutboxRow:
     error: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class SagaRecord:
+class SagaRecord(Struct, frozen=True):
     """A saga with everything that is known of it, for people.
 
     Attributes:

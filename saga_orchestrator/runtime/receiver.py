@@ -13,9 +13,9 @@ import asyncio
 import datetime as dt
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import replace
 
 import structlog
+from msgspec.structs import replace
 
 from saga_orchestrator.core.commands import Answer, Command, Reply, routing_key
 from saga_orchestrator.core.states import Direction

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from saga_orchestrator.core.commands import Command
 from saga_orchestrator.core.decision import Decision, HistoryKind

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from saga_orchestrator.core.commands import Answer, Command, Reply
 from saga_orchestrator.core.fence import Fence
@@ -40,7 +42,8 @@ class Participants:
             return WELL
         fate = fates[0]
         if fate.times is not None:
-            fates[:1] = [replace(fate, times=fate.times - 1)] if fate.times > 1 else []
+            rest = dataclasses.replace(fate, times=fate.times - 1)
+            fates[:1] = [rest] if fate.times > 1 else []
         return fate
 
     @property

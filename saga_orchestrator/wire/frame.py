@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from saga_orchestrator.core.commands import Command, Reply
 from saga_orchestrator.core.fence import Fence
@@ -27,8 +28,7 @@ _BYTES_PER_VALUE = 5
 """What a value weighs at least: a reader takes no more of them than so many."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(Struct, frozen=True):
     """One message body with what it holds.
 
     Attributes:

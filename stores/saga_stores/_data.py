@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from saga_orchestrator.core.dispatch import is_awaited, reads_of
 from saga_orchestrator.core.draft import merged

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import structs
 
 from saga_orchestrator import Manager
 from saga_orchestrator.core.states import Direction, SagaState
@@ -50,7 +51,7 @@ async def evidence(tmp_path: Path) -> Evidence:
 
 def changed(evidence: Evidence, record: SagaRecord, **changes: object) -> Verdict:
     """Judge with one record changed."""
-    altered = replace(record, **changes)  # type: ignore[arg-type] # field by field
+    altered = structs.replace(record, **changes)  # type: ignore[arg-type] # field by field
     return judge(
         replace(evidence, records={**evidence.records, record.saga.id: altered})
     )
@@ -76,7 +77,7 @@ async def test_each_promise_broken_once(evidence: Evidence) -> None:
     assert judge(replace(evidence, records=lost)).lost
 
     for state in (SagaState.STARTED, SagaState.FAILED):
-        broken = replace(done.saga, state=state, wake_at=None)
+        broken = structs.replace(done.saga, state=state, wake_at=None)
         verdict = changed(evidence, done, saga=broken)
         assert verdict.stuck
         assert verdict.violations

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from saga_orchestrator.core.definition import SagaDefinition, Step
 from saga_orchestrator.core.events import (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from saga_orchestrator.core.definition import Step
 from saga_orchestrator.core.dispatch import command_for

@@ -6,6 +6,7 @@ import datetime as dt
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from saga_orchestrator.core.decision import HistoryKind
 from saga_orchestrator.core.events import (
@@ -204,7 +205,7 @@ async def test_delete_refuses_what_is_needed(store: Store) -> None:
 async def test_save_only_creates(store: Store) -> None:
     """A snapshot's id, plan, key and context make a saga; twice is an error."""
     model = await begin(store, ONE, context={"x": 1}, key="k")
-    saga = replace(model, id=new_id(), key="other")
+    saga = structs.replace(model, id=new_id(), key="other")
     saved = await store.save(saga)
     assert saved.id == saga.id
     assert (await store.load(saga.id)) == saved

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from saga_orchestrator.core.decision import Decision
 from saga_orchestrator.core.events import (
@@ -80,7 +81,7 @@ async def test_a_request_again_answers_as_the_first_time(
     store: Store, open_store: OpenStore, make: Callable[[Store], Awaitable[Any]]
 ) -> None:
     """In a batch of its own, in the same one, and later by another process: once."""
-    event = replace(await make(store), request_id="request-1")
+    event = structs.replace(await make(store), request_id="request-1")
     first, again = await store.transact([event, event])
     assert first.changed
     assert first.refusal is None
@@ -101,12 +102,12 @@ async def test_another_request_is_judged_by_the_table(
     store: Store, make: Callable[[Store], Awaitable[Any]]
 ) -> None:
     """A second person who asks the same is refused, as ever."""
-    event = replace(await make(store), request_id="request-1")
+    event = structs.replace(await make(store), request_id="request-1")
     await store.transact([event])
     changes: dict[str, Any] = {"request_id": "request-2"}
     if hasattr(event, "undo_id"):
         changes["undo_id"] = new_id()
-    (other,) = await store.transact([replace(event, **changes)])
+    (other,) = await store.transact([structs.replace(event, **changes)])
     assert other.refusal is not None
     assert not other.changed
 

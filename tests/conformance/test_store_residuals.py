@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 
 from saga_orchestrator.core.decision import HistoryKind
 from saga_orchestrator.core.events import StepFailed, StepSucceeded

@@ -6,7 +6,7 @@ what was committed, L5 what may stay failed.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from saga_orchestrator.core.decision import HistoryKind
 from saga_orchestrator.core.order import ancestors_of

@@ -7,9 +7,10 @@ what is due and what must be undone; ``fold`` gives it the steps' states.
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from saga_orchestrator.core.decide import decide
 from saga_orchestrator.core.decision import Decision, HistoryKind

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import datetime as dt
 from typing import Any
+
+from msgspec import structs
 
 from saga_orchestrator.core.commands import Command
 from saga_orchestrator.core.fence import Fence
@@ -59,7 +60,7 @@ def action(
         timeout=dt.timedelta(seconds=30),
         expires_at=NOW + dt.timedelta(hours=24),
     )
-    return dataclasses.replace(plain, **changes)
+    return structs.replace(plain, **changes)
 
 
 def undo(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from saga_orchestrator.core.decide import decide
 from saga_orchestrator.core.definition import SagaDefinition, Step

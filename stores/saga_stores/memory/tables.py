@@ -10,8 +10,9 @@ import datetime as dt
 import secrets
 from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
+
+from msgspec.structs import replace
 
 from saga_orchestrator.core.batch import Batch
 from saga_orchestrator.core.fence import Fence

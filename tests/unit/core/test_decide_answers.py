@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from saga_orchestrator.core.answers import CONTRADICTS, NOT_AWAITED
 from saga_orchestrator.core.decide import decide

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from saga_orchestrator.core.decision import HistoryKind
 from saga_orchestrator.core.saga import SagaData

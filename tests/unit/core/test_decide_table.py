@@ -10,10 +10,10 @@ at all happened.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from saga_orchestrator.core.decision import Decision
 from saga_orchestrator.errors import TransitionRefused

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from saga_orchestrator.core.fence import Fence, is_genuine, token_of, unit_interval
 from saga_orchestrator.core.ids import SagaId, is_saga_id

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from msgspec import structs
+
 from saga_orchestrator.core.decision import HistoryKind
 from saga_orchestrator.core.states import Direction
 from saga_orchestrator.demo.effects import Effect
@@ -116,7 +118,7 @@ def record_of(run: Run) -> SagaRecord:
 def going_forward_late(run: Run) -> SagaRecord:
     """Return a run's record in which an action is sent after the undo began."""
     action = next(sent for entry in run.history for sent in entry.sent)
-    last = replace(run.history[-1], sent=[action])
+    last = structs.replace(run.history[-1], sent=[action])
     return SagaRecord(run.saga, (*run.history[:-1], last))
 
 

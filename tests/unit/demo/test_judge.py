@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 import pytest
+from msgspec.structs import replace
 
 from saga_orchestrator.core.states import SagaState, StepState
 from saga_orchestrator.demo.effects import Effect
@@ -118,7 +118,7 @@ def test_effects_that_contradict_the_saga_are_a_violation(
 def test_a_step_left_standing_in_a_compensated_saga_is_a_violation() -> None:
     """A saga that says it is compensated has no completed step that can be undone."""
     run = _compensated()
-    steps = (run.saga.steps[0]._replace(state=StepState.COMPLETED), *run.saga.steps[1:])
+    steps = (replace(run.saga.steps[0], state=StepState.COMPLETED), *run.saga.steps[1:])
     record = SagaRecord(replace(run.saga, steps=steps), tuple(run.history))
     verdict = _verdict(run, UNDONE[:5], record=record)
     assert broken(verdict) == ["what happened is what the sagas say"]

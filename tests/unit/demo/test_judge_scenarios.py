@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from saga_orchestrator.core.states import StepState
 from saga_orchestrator.demo.scenarios import SCENARIOS, Scenario
@@ -145,7 +144,7 @@ def test_a_portfolio_that_is_put_back_wrongly_is_a_violation() -> None:
 def test_a_step_of_unknown_outcome_that_nobody_undid_is_a_violation() -> None:
     """What may have happened must be undone before a saga says that it is."""
     run = undone(BREAKFAST)
-    bowl = run.status("get_bowl")._replace(state=StepState.STARTED)
+    bowl = replace(run.status("get_bowl"), state=StepState.STARTED)
     saga = replace(run.saga, steps=(bowl, *run.saga.steps[1:]))
     record = replace(record_of(run), saga=saga)
     verdict = verdict_on(BREAKFAST, run, books_of(run)[:3], record=record)

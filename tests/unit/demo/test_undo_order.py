@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec import structs
 
 from saga_orchestrator.core.definition import Step
 from saga_orchestrator.demo.scenarios import SCENARIOS, Scenario
@@ -40,8 +41,8 @@ def _exchanged(run: Run, one: str, other: str) -> SagaRecord:
     def renamed(sent: Dispatch) -> Dispatch:
         fence = sent.fence
         if fence.direction is UNDO:
-            fence = replace(fence, step=names.get(fence.step, fence.step))
-        return replace(sent, fence=fence)
+            fence = structs.replace(fence, step=names.get(fence.step, fence.step))
+        return structs.replace(sent, fence=fence)
 
     history = []
     for entry in run.history:
@@ -49,8 +50,8 @@ def _exchanged(run: Run, one: str, other: str) -> SagaRecord:
         if entry.direction is UNDO:
             step = names.get(step, step)
         sent = [renamed(dispatch) for dispatch in entry.sent]
-        history.append(replace(entry, step=step, sent=sent))
-    return replace(record_of(run), history=tuple(history))
+        history.append(structs.replace(entry, step=step, sent=sent))
+    return structs.replace(record_of(run), history=tuple(history))
 
 
 @pytest.mark.parametrize("scenario", [*SCENARIOS.values(), TRIP_IN_ORDER])

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import product
+
+from msgspec.structs import replace
 
 from saga_orchestrator.core.definition import SagaDefinition
 from saga_orchestrator.core.plan import compile_plan

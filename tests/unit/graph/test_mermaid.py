@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from saga_orchestrator.graph import draw_mermaid, picture_of_saga
 from tests.support.sagas import step

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from saga_orchestrator.core.states import SagaState, StepState
 from saga_orchestrator.graph import picture_of_saga

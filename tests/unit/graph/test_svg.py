@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import pytest
 from hypothesis import given, settings
+from msgspec.structs import replace
 
 from saga_orchestrator.core.states import SagaState, StepState
 from saga_orchestrator.graph import draw_svg, picture_of_saga
@@ -242,7 +242,7 @@ def test_words_have_room_in_a_wide_font() -> None:
     run = Run(definition(step("a", action="x", compensation="", retry=ONCE)))
     run.err("a")
     for state in set(StepState) - {StepState.STARTED}:  # which says no outcome
-        status = run.status("a")._replace(state=state)
+        status = replace(run.status("a"), state=state)
         picture = picture_of_saga(replace(run.saga, steps=(status,)))
         texts = ET.fromstring(draw_svg(picture)).iter(f"{_SVG}text")
         words = next(one for one in texts if "outcome unknown" in (one.text or ""))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from hypothesis import given, settings
+from msgspec import structs
 
 from saga_orchestrator.core.definition import SagaDefinition
 from saga_orchestrator.graph import draw_text, in_ascii, picture_of_saga
@@ -122,7 +123,9 @@ def test_long_names_stand_one_below_another() -> None:
 
 def test_hostile_texts() -> None:
     """A reason can neither move the cursor nor start lines of its own."""
-    lines = draw_text(picture_of_saga(replace(compensated().saga, reason=HOSTILE)))
+    lines = draw_text(
+        picture_of_saga(structs.replace(compensated().saga, reason=HOSTILE))
+    )
     assert all(line.isprintable() for line in lines)
     assert max(map(width, lines)) <= 80
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 
 import pytest
+from msgspec import structs
 
 from saga_orchestrator.core.commands import Answer, Command
 from saga_orchestrator.participant.store_time import PERIOD_SECONDS, StoreTime
@@ -53,9 +53,9 @@ class Worker:
     ) -> Command:
         """Take a command off the queue; ``limit`` from now on, by the store's clock."""
         plain = action(saga_id=saga or "01J00000000000000000000001")
-        command = dataclasses.replace(
+        command = structs.replace(
             plain,
-            fence=dataclasses.replace(plain.fence, generation=generation),
+            fence=structs.replace(plain.fence, generation=generation),
             expires_at=self.clock.true + limit,
             as_of=self.clock.true - queued,
         )
@@ -123,7 +123,7 @@ def test_what_was_learned_is_forgotten() -> None:
 def test_a_sender_that_tells_no_instant() -> None:
     """Then the worker has nothing but its own clock."""
     worker = Worker(NONE)
-    command = dataclasses.replace(worker.get(limit=MINUTE), as_of=None)
+    command = structs.replace(worker.get(limit=MINUTE), as_of=None)
     worker.store_time.hear(command)
     assert not worker.store_time.is_late(command)
     worker.clock.true += HOUR

@@ -11,7 +11,9 @@ import datetime as dt
 import random
 from collections import defaultdict, deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
 
 from saga_orchestrator import (
     Deferred,

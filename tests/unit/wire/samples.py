@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 from typing import Any
+
+from msgspec import structs
 
 from saga_orchestrator.core.commands import Answer, Command, Reply
 from saga_orchestrator.core.fence import Fence
@@ -18,7 +19,7 @@ _CONTEXT = {"customer": "c-1"}
 
 def fence(**changes: Any) -> Fence:
     """Return a fence with these fields changed."""
-    return dataclasses.replace(Fence(SAGA_ID, "charge", Direction.ACTION, 1), **changes)
+    return structs.replace(Fence(SAGA_ID, "charge", Direction.ACTION, 1), **changes)
 
 
 def command(**changes: Any) -> Command:
@@ -37,10 +38,10 @@ def command(**changes: Any) -> Command:
         timeout=dt.timedelta(seconds=60),
         expires_at=NOW,
     )
-    return dataclasses.replace(sample, **changes)
+    return structs.replace(sample, **changes)
 
 
 def reply(**changes: Any) -> Reply:
     """Return a reply with these fields changed."""
     sample = Reply(fence(), "0f" * 16, Answer.SUCCEEDED, output={"id": 1})
-    return dataclasses.replace(sample, **changes)
+    return structs.replace(sample, **changes)

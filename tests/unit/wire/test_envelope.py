@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
 import json
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from saga_orchestrator.core.commands import Answer, Command, Reply
 from saga_orchestrator.core.fence import Fence
@@ -299,7 +299,7 @@ def test_the_longest_delay_of_a_handler_can_be_read():
 
 def test_an_error_is_cut():
     """Nobody's stack trace makes a reply of a megabyte."""
-    long = dataclasses.replace(reply(), error="x" * 100_000)
+    long = structs.replace(reply(), error="x" * 100_000)
     assert len(read_replies(pack_replies([long]))[0].error) == 2000
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from saga_orchestrator.core.states import Direction
 from saga_orchestrator.wire.envelope import excess, read_commands
@@ -56,7 +56,7 @@ def test_a_frame_has_one_routing_key():
 def test_a_retry_travels_alone():
     """A command that failed before shares its frame with nobody."""
     first, second, third = _numbered(3)
-    second = dataclasses.replace(second, attempt=2)
+    second = structs.replace(second, attempt=2)
     held = sorted(len(frame.fences) for frame in pack([first, second, third]))
     assert held == [1, 2]
     assert (second.fence,) in [frame.fences for frame in pack([first, second, third])]

@@ -224,8 +224,8 @@ def _complete(draft: Draft, number: int, event: StepSucceeded) -> None:
         state=StepState.COMPLETED,
         outcome=Outcome.SUCCEEDED,
         mark=draft.seq,
+        heard=draft.steps[number].heard | heard_bit(event.fence.generation),
     )
-    draft.hear(number, event.fence.generation)
     draft.keep_output(number, event.output)
     draft.merge(event.update)
     _go_on(draft, number)

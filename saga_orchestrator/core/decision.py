@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 
 from msgspec import Struct, field
@@ -148,8 +148,6 @@ class Decision(Struct, frozen=True):
     was: SagaState | None = None
 
     @property
-    def parts(self) -> Iterator[Decision]:
+    def parts(self) -> tuple[Decision, ...]:
         """This decision, and that of the saga it started."""
-        yield self
-        if self.started is not None:
-            yield from self.started.parts
+        return (self,) if self.started is None else (self, *self.started.parts)

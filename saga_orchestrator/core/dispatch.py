@@ -22,7 +22,7 @@ from saga_orchestrator.core.states import Direction, Outcome, Phase
 
 def reads_of(saga: Saga, number: int) -> frozenset[str]:
     """Return the steps whose outputs ``command_for`` needs for a step."""
-    names = saga.plan.reads_of(number)
+    names = saga.plan.reads[number]
     if saga.steps[number].direction is Direction.COMPENSATION:
         names |= {saga.plan.steps[number].name}
     return names
@@ -55,7 +55,7 @@ def command_for(saga: Saga, number: int, data: SagaData, secret: bytes) -> Comma
     done = undo and status.outcome is Outcome.SUCCEEDED
     direct = (saga.plan.steps[i].name for i in saga.plan.depends_on[number])
     # A skipped step has the output None.
-    outputs = dict.fromkeys(saga.plan.reads_of(number)) | dict(data.outputs)
+    outputs = dict.fromkeys(saga.plan.reads[number]) | dict(data.outputs)
     argument = _argument(saga, number, data.context, outputs)
     return Command(
         fence=fence,

@@ -71,7 +71,8 @@ class Draft:
         self._residual: Residual | None = None
         self._ignored: Ignored | None = None
         self._emitted: tuple[PublicEvent, ...] = ()
-        self._touched = False
+        self._changed: set[int] = set()
+        self._sent: list[Dispatch] = []
         self._moved_at = 0
 
     # -- what happened ----------------------------------------------------
@@ -167,7 +168,7 @@ class Draft:
         if after.state is not before.state:
             assert after.state in STEP_EDGES[before.state], (before, after)
         self.steps[number] = after
-        self._touched = True
+        self._changed.add(number)
 
     def hear(self, number: int, generation: int) -> None:
         """Note that a dispatch's success was told, so that a repeat is only counted."""
@@ -213,14 +214,18 @@ class Draft:
         else:
             changes |= {"state": StepState.COMPENSATING}
         self.change(number, **changes)
-        self.history[-1].sent.append(Dispatch(self.fence_of(number)))
+        self._dispatch(Dispatch(self.fence_of(number)))
 
     def resend(self, number: int) -> None:
         """Dispatch a step again with the generation it has."""
         resends = self.steps[number].resends + 1
         due_at = self.now + self.resend_delay(number, resends)
         self.change(number, resends=min(resends, 255), due_at=due_at)
-        self.history[-1].sent.append(Dispatch(self.fence_of(number), resend=True))
+        self._dispatch(Dispatch(self.fence_of(number), resend=True))
+
+    def _dispatch(self, dispatch: Dispatch) -> None:
+        self.history[-1].sent.append(dispatch)
+        self._sent.append(dispatch)
 
     # -- questions --------------------------------------------------------
 
@@ -243,7 +248,7 @@ class Draft:
     @property
     def sent_something(self) -> bool:
         """Whether this event dispatched anything so far."""
-        return any(entry.sent for entry in self.history)
+        return bool(self._sent)
 
     @property
     def pivot_passed(self) -> bool:
@@ -259,7 +264,7 @@ class Draft:
         """Freeze the draft into the decision."""
         before = self._before
         wake_at = self._wake_at()
-        touched = self.history or self._touched or self._ignored
+        touched = self.history or self._changed or self._ignored
         if not touched and wake_at == before.wake_at:
             return Decision(before)
         ended = self.state in (SagaState.COMPLETED, SagaState.COMPENSATED)
@@ -284,7 +289,7 @@ class Draft:
             saga,
             changed=True,
             history=tuple(self.history),
-            dispatches=tuple(sent for entry in self.history for sent in entry.sent),
+            dispatches=tuple(self._sent),
             update=self._update,
             ignored=self._ignored,
             residual=self._residual,
@@ -296,25 +301,38 @@ class Draft:
         """Return when to look at the saga next, and no later.
 
         An instant that is still ahead and early enough stays: most events only
-        push what is due further out, and a store then leaves its index alone.
+        push what is due further out, and a store then leaves its index alone. What
+        did not change is due no earlier than that, so however many steps a saga
+        has, only those that changed are looked at.
         """
-        due = self._earliest()
         standing = self._before.wake_at
-        if due is not None and standing is not None and self.now < standing <= due:
+        if standing is None or standing <= self.now or not self._waits:
+            return self._earliest(range(len(self.steps)))
+        due = self._earliest(self._changed)
+        if due is None or standing <= due:
             return standing
         return due
 
-    def _earliest(self) -> dt.datetime | None:
-        instants = [
-            instant
-            for number, status in enumerate(self.steps)
-            if status.is_open
-            for instant in (status.due_at, self.limit_at(status, number))
-            if instant is not None
-        ]
-        if self.deadline_at and self.state is SagaState.STARTED and not self.halting:
-            instants.append(self.deadline_at)
-        return min(instants, default=None)
+    @property
+    def _waits(self) -> bool:
+        """Whether anything can fall due."""
+        return self._runs_out or any(status.is_open for status in self.steps)
+
+    @property
+    def _runs_out(self) -> bool:
+        """Whether the deadline counts."""
+        if self.deadline_at is None or self.halting:
+            return False
+        return self.state is SagaState.STARTED
+
+    def _earliest(self, numbers: Iterable[int]) -> dt.datetime | None:
+        """Return when the first of these steps, or the deadline, falls due."""
+        instants = [self.deadline_at] if self._runs_out else []
+        for number in numbers:
+            status = self.steps[number]
+            if status.is_open:
+                instants += (status.due_at, self.limit_at(status, number))
+        return min((due for due in instants if due is not None), default=None)
 
 
 def merged(context: Mapping[str, Json], update: Mapping[str, Json]) -> dict[str, Json]:

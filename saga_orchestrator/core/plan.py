@@ -43,6 +43,7 @@ class Plan:
         text: the canonical JSON.
         digest: SHA-256 of ``text``, hex; the key of ``saga_plans``.
         has_conditions: some step has ``when``, so that ``decide`` needs data.
+        reads: per step the steps whose outputs its command carries or is made of.
     """
 
     definition: SagaDefinition
@@ -53,6 +54,7 @@ class Plan:
     text: str
     digest: str
     has_conditions: bool
+    reads: tuple[frozenset[str], ...]
 
     def limit_of(
         self, step: int, direction: Direction = Direction.ACTION
@@ -64,15 +66,6 @@ class Plan:
         if direction is Direction.COMPENSATION:
             return LIMIT_DEFAULT
         return self.steps[step].limit or LIMIT_DEFAULT
-
-    def reads_of(self, step: int) -> frozenset[str]:
-        """Return the steps whose outputs the step's command carries or is made of."""
-        names = {self.steps[i].name for i in self.depends_on[step]}
-        for path in references_in(self.steps[step].input):
-            read = step_in(path)
-            if read is not None:
-                names.add(read)
-        return frozenset(names)
 
     def condition_reads(self) -> frozenset[str]:
         """Return the steps whose outputs some condition reads."""
@@ -112,17 +105,29 @@ def plan_from_text(text: str) -> Plan:
 
 def _build(definition: SagaDefinition, text: str) -> Plan:
     steps = tuple(definition.steps)
-    depends_on = dependencies_of(steps)
+    depends_on = tuple(dependencies_of(steps))
     return Plan(
         definition=definition,
         steps=steps,
         number={step.name: i for i, step in enumerate(steps)},
-        depends_on=tuple(depends_on),
+        depends_on=depends_on,
         dependents=tuple(dependents_of(depends_on)),
         text=text,
         digest=hashlib.sha256(text.encode()).hexdigest(),
         has_conditions=any(step.when for step in steps),
+        reads=tuple(
+            _reads(steps, step, waits_for)
+            for step, waits_for in zip(steps, depends_on, strict=True)
+        ),
     )
+
+
+def _reads(
+    steps: tuple[Step, ...], step: Step, waits_for: tuple[int, ...]
+) -> frozenset[str]:
+    direct = {steps[i].name for i in waits_for}
+    referred = (step_in(path) for path in references_in(step.input))
+    return frozenset(direct.union(name for name in referred if name is not None))
 
 
 def _text_of(definition: SagaDefinition) -> str:

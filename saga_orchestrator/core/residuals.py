@@ -133,7 +133,7 @@ def undo_plan(plan: Plan, step: str) -> Plan:
     """
     number = plan.number[step]
     direct = [plan.steps[i].name for i in plan.depends_on[number]]
-    others = sorted(plan.reads_of(number) - set(direct))
+    others = sorted(plan.reads[number] - set(direct))
     given = [Step(name, depends_on=others) for name in direct]
     undone = dataclasses.replace(
         plan.steps[number], depends_on=direct, when=None, pivot=False

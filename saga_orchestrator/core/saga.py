@@ -21,7 +21,9 @@ from saga_orchestrator.core.references import step_in
 from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.states import (
     IN_FLIGHT,
+    OPEN,
     SATISFIED,
+    UNDO,
     Direction,
     Outcome,
     Phase,
@@ -64,7 +66,7 @@ class StepStatus(Struct, frozen=True):
     @property
     def is_open(self) -> bool:
         """Whether a dispatch is out or a retry is due."""
-        return self.phase not in (Phase.IDLE, Phase.GAVE_UP)
+        return self.phase in OPEN
 
     @property
     def is_in_flight(self) -> bool:
@@ -74,8 +76,7 @@ class StepStatus(Struct, frozen=True):
     @property
     def direction(self) -> Direction:
         """The direction of the current or last dispatch."""
-        undone = self.state in (StepState.COMPENSATING, StepState.COMPENSATED)
-        return Direction.COMPENSATION if undone else Direction.ACTION
+        return Direction.COMPENSATION if self.state in UNDO else Direction.ACTION
 
 
 class SagaData(Struct, frozen=True):

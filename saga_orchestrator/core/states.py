@@ -142,5 +142,11 @@ ACTIVE = frozenset(SagaState) - ENDED
 SATISFIED = frozenset({StepState.COMPLETED, StepState.SKIPPED})
 """A dependency in one of these lets its dependents go."""
 
+OPEN = frozenset(Phase) - {Phase.IDLE, Phase.GAVE_UP}
+"""A dispatch is out, or a retry is due."""
+
+UNDO = frozenset({StepState.COMPENSATING, StepState.COMPENSATED})
+"""A step in one of these was last dispatched to be undone."""
+
 IN_FLIGHT = frozenset({Phase.SENT, Phase.ACCEPTED})
 """A participant may be at work right now."""

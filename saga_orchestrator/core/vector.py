@@ -38,26 +38,13 @@ _PHASE_CODE = {phase: code for code, phase in enumerate(PHASES)}
 
 def encode_steps(steps: tuple[StepStatus, ...]) -> tuple[bytes, bytes]:
     """Return the vector and the timers of a saga's steps."""
-    vector = b"".join(
-        _STEP.pack(
-            _STATE_CODE[step.state],
-            _OUTCOME_CODE[step.outcome],
-            _PHASE_CODE[step.phase],
-            step.resends,
-            step.generation,
-            step.heard,
-            step.mark,
-            min(step.attempt, _U16_MAX),
-            step.revision,
-        )
-        for step in steps
-    )
-    timers = b"".join(
+    vector = b"".join([_packed(step) for step in steps])
+    timers = [
         _TIMER.pack(number, _micros(step.opened_at), _micros(step.due_at))
         for number, step in enumerate(steps)
         if step.is_open
-    )
-    return vector, timers
+    ]
+    return vector, b"".join(timers)
 
 
 def decode_steps(vector: bytes, timers: bytes) -> tuple[StepStatus, ...]:
@@ -86,6 +73,20 @@ def decode_steps(vector: bytes, timers: bytes) -> tuple[StepStatus, ...]:
             )
         )
     return tuple(steps)
+
+
+def _packed(step: StepStatus) -> bytes:
+    return _STEP.pack(
+        _STATE_CODE[step.state],
+        _OUTCOME_CODE[step.outcome],
+        _PHASE_CODE[step.phase],
+        step.resends,
+        step.generation,
+        step.heard,
+        step.mark,
+        min(step.attempt, _U16_MAX),
+        step.revision,
+    )
 
 
 def _micros(instant: dt.datetime | None) -> int:

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec.json import Encoder
+
 from saga_orchestrator.core.decision import (
     Dispatch,
     HistoryEntry,
@@ -64,6 +66,7 @@ OUTBOX_COLUMNS = (
 )
 
 
+_encode = Encoder().encode
 _UNREADABLE = (IndexError, TypeError, ValueError, OverflowError, struct.error)
 
 
@@ -179,11 +182,7 @@ class RowCodec:
 
     def new_entry(self, saga_id: SagaId, entry: HistoryEntry) -> tuple[Any, ...]:
         """Return the row to insert: ``HISTORY_COLUMNS``; empty JSON is NULL."""
-        sent = [
-            [fence.step, fence.direction, fence.generation, dispatch.resend]
-            for dispatch in entry.sent
-            for fence in (dispatch.fence,)
-        ]
+        sent = [(*fence_columns(one.fence), one.resend) for one in entry.sent]
         what = f"saga {saga_id}: its history entry {entry.seq}"
         return (
             saga_id,
@@ -196,7 +195,7 @@ class RowCodec:
             entry.generation,
             entry.attempt,
             to_json(entry.data, what) if entry.data else None,
-            to_json(sent, what) if sent else None,
+            _encode(sent).decode() if sent else None,
         )
 
     def entry(self, row: Row) -> HistoryEntry:

@@ -116,8 +116,8 @@ def test_reads() -> None:
     """A command is made of its direct dependencies and of what its input names."""
     steps = [*sequence("a", "b", "c"), step("d", input={"$ref": "outputs.a.id"})]
     plan = compile_plan(definition(*steps))
-    assert plan.reads_of(3) == {"a", "c"}
-    assert plan.reads_of(0) == frozenset()
+    assert plan.reads[3] == {"a", "c"}
+    assert plan.reads[0] == frozenset()
     assert not plan.has_conditions
     conditional = definition(step("a"), step("b", when={"outputs.a": 1}))
     assert compile_plan(conditional).has_conditions

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import abc
 import datetime as dt
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
@@ -263,9 +263,15 @@ class Store(EventStore, abc.ABC):
 
     @abc.abstractmethod
     async def load_dispatches(
-        self, fences: Sequence[Fence]
+        self, fences: Sequence[Fence], snapshots: Mapping[SagaId, Saga] | None = None
     ) -> list[tuple[Saga, SagaData] | None]:
         """Load what ``core.dispatch.command_for`` needs, for many at once.
+
+        Args:
+            fences: which.
+            snapshots: sagas as ``transact`` has just left them; these are not read
+                again. Whoever moves one meanwhile has settled its dispatches, so
+                that an answer to what is sent needlessly changes nothing.
 
         Returns:
             Per fence the snapshot and the context at the step's revision with

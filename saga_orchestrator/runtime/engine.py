@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Literal
 
 import structlog
 
-from saga_orchestrator.core.decision import Decision, HistoryKind
 from saga_orchestrator.core.events import ResendRequested
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.states import SagaState
@@ -24,7 +23,7 @@ from saga_orchestrator.runtime.intake import Intake
 from saga_orchestrator.runtime.outage import Outage
 from saga_orchestrator.runtime.parking import Parking
 from saga_orchestrator.runtime.pipeline import CommitPipeline
-from saga_orchestrator.runtime.publisher import Offer, Publisher
+from saga_orchestrator.runtime.publisher import Publisher
 from saga_orchestrator.runtime.queue_looks import QueueLooks
 from saga_orchestrator.runtime.receiver import Receiver
 from saga_orchestrator.runtime.recount import Recount
@@ -183,7 +182,7 @@ class Engine(Client):
         if watch is not None:
             self.pipeline.listen_to_doubts(self._transitions.doubt)
         self.pipeline.listen(traces.notice)  # before its commands are published
-        self.pipeline.listen(self._publish)
+        self.pipeline.listen(self._publisher.notice)
         self.pipeline.listen(self._timers.notice)
 
     async def open(self) -> None:
@@ -283,11 +282,3 @@ class Engine(Client):
                 complaints=self._complaints,
             ).run
         return chores
-
-    def _publish(self, decisions: Sequence[Decision]) -> None:
-        self._publisher.offer(
-            Offer(sent.fence, resend=entry.kind is HistoryKind.STEP_RESENT)
-            for decision in decisions
-            for entry in decision.history
-            for sent in entry.sent
-        )

@@ -12,14 +12,16 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 
 import structlog
+from msgspec import Struct
 
 from saga_orchestrator.core.commands import Command
+from saga_orchestrator.core.decision import Decision, HistoryKind
 from saga_orchestrator.core.dispatch import command_for, unsendable
 from saga_orchestrator.core.fence import Fence
+from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.references import MissingPathError
 from saga_orchestrator.core.saga import Saga, SagaData
 from saga_orchestrator.core.waiting import NO_SERVICE, QUEUED
@@ -50,8 +52,7 @@ FENCES_TOLD = 5
 _log = structlog.get_logger("saga.publisher")
 
 
-@dataclass(frozen=True, slots=True)
-class Offer:
+class Offer(Struct, frozen=True):
     """A dispatch to publish.
 
     Attributes:
@@ -89,6 +90,7 @@ class Publisher:
         self._outage = outage
         self._complaints = complaints
         self._gathered: deque[Offer] = deque()
+        self._committed: dict[SagaId, Saga] = {}
         self._arrived = asyncio.Event()
         self._in_hand: dict[Fence, float] = {}
         self._idle = asyncio.Event()
@@ -108,6 +110,21 @@ class Publisher:
             self._idle.clear()
             self._busy.set()
             self._arrived.set()
+
+    def notice(self, decisions: Sequence[Decision]) -> None:
+        """Take what a commit dispatched, with the snapshots that it is made of."""
+        self.offer(
+            Offer(sent.fence, resend=entry.kind is HistoryKind.STEP_RESENT)
+            for decision in decisions
+            for entry in decision.history
+            for sent in entry.sent
+        )
+        for decision in decisions:
+            saga = decision.saga
+            if saga is None:
+                continue
+            if decision.dispatches or saga.id in self._committed:
+                self._committed[saga.id] = saga
 
     @property
     def is_full(self) -> bool:
@@ -140,6 +157,7 @@ class Publisher:
                     for _ in range(min(len(self._gathered), BATCH_MAX))
                 ]
                 await self._publish(batch)
+            self._committed.clear()  # also of what was left to the relay
             self._busy.clear()
             self._idle.set()
 
@@ -231,7 +249,13 @@ class Publisher:
         What cannot be built is not settled here: its failure may yet have to wait
         for its commit. Once that is through, the relay finds it obsolete.
         """
-        loaded = await self._store.load_dispatches([offer.fence for offer in offers])
+        fences = [offer.fence for offer in offers]
+        committed = {
+            saga_id: self._committed.pop(saga_id)
+            for saga_id in {fence.saga_id for fence in fences}
+            if saga_id in self._committed
+        }
+        loaded = await self._store.load_dispatches(fences, committed)
         commands: list[Command] = []
         obsolete: list[Fence] = []
         queued: dict[str, bool] = {}

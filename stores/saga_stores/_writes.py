@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec.structs import replace
+
 from saga_orchestrator.core.batch import Batch
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.payload import Json
@@ -75,12 +77,13 @@ def writes_of(
     Raises:
         StoreDataError: a value that could not be read back.
     """
-    created = batch.created.values()
+    created = [(codec.saga_row(saga), saga) for saga in batch.created.values()]
     changed = [(codec.saga_row(saga), saga) for saga in batch.changed.values()]
-    plans = {saga.plan.digest: saga.plan for saga in created}
+    saved = created + changed
+    plans = {saga.plan.digest: saga.plan for _, saga in created}
     return Writes(
         plans=[plan for digest, plan in plans.items() if digest not in stored],
-        created=[codec.saga_row(saga) for saga in created],
+        created=[row for row, _ in created],
         changed=[(*row[len(FIXED_COLUMNS) :], saga.id) for row, saga in changed],
         data=[
             (saga_id, revision, to_json(patch, f"saga {saga_id}: its context"))
@@ -103,7 +106,7 @@ def writes_of(
             if one.settled is not None
         ],
         events=[new_event(codec, event) for event in batch.public],
-        snapshots=[(row, saga) for row, saga in changed if saga.data is NO_DATA],
+        snapshots=[(row, replace(saga, data=NO_DATA)) for row, saga in saved],
     )
 
 

@@ -255,7 +255,7 @@ async def test_a_row_that_a_console_keeps(
 
 async def test_sessions_set_their_own_limits(postgres_url: str) -> None:
     """Whatever the server's are: no lock, statement or open transaction lasts."""
-    opened = await Database.open(Address.parse(postgres_url))
+    opened = await Database.open(Address.parse(postgres_url), on_connect=lambda: None)
     async with opened.connection() as connection:
         rows = await connection.fetch(
             "SELECT name, setting FROM pg_settings WHERE name LIKE '%timeout'"

@@ -97,7 +97,7 @@ async def test_ended_sagas_cost_nothing(postgres_url: str, statistics: str) -> N
     await begin(store, saga_id=KEPT)
     ended = await complete(store, await begin(store, saga_id=f"9{new_id()[1:]}"))
     assert ended.is_completed
-    database = await Database.open(Address.parse(postgres_url))
+    database = await Database.open(Address.parse(postgres_url), on_connect=lambda: None)
     queries = HOT | FOR_PEOPLE if statistics == "with statistics" else HOT
     async with database.connection() as connection:
         before = await _pages(connection, queries)

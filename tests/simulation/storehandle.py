@@ -7,7 +7,7 @@ something for them, which is what polling comes to. In some seeds they poll.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from saga_orchestrator.core.decision import Decision
@@ -168,11 +168,11 @@ class StoreHandle(Store):
         return found
 
     async def load_dispatches(
-        self, fences: Sequence[Fence]
+        self, fences: Sequence[Fence], snapshots: Mapping[SagaId, Saga] | None = None
     ) -> list[tuple[Saga, SagaData] | None]:
         """Load what commands are made of."""
         found: list[tuple[Saga, SagaData] | None] = await self._read(
-            "load_dispatches", fences
+            "load_dispatches", fences, snapshots
         )
         return found
 

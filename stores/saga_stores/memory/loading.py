@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -51,9 +51,11 @@ def load_batch(tables: Tables, events: Sequence[Event]) -> list[Saga]:
     return with_requests(sagas, _requests_of(tables, request_ids(events)))
 
 
-def load_dispatch(tables: Tables, fence: Fence) -> tuple[Saga, SagaData] | None:
+def load_dispatch(
+    tables: Tables, fence: Fence, snapshots: Mapping[SagaId, Saga]
+) -> tuple[Saga, SagaData] | None:
     """Return what a dispatch's command is made of, where it is still awaited."""
-    saga = tables.sagas.get(fence.saga_id)
+    saga = snapshots.get(fence.saga_id) or tables.sagas.get(fence.saga_id)
     number = awaited_step(saga, fence)
     if saga is None or number is None:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from typing import Self
 
@@ -173,11 +173,12 @@ class MemorySagaStore(Store):
         return self._tables.events.expire(self._clock.now() - age, limit)
 
     async def load_dispatches(
-        self, fences: Sequence[Fence]
+        self, fences: Sequence[Fence], snapshots: Mapping[SagaId, Saga] | None = None
     ) -> list[tuple[Saga, SagaData] | None]:
         """Load what ``command_for`` needs."""
         await self._turn()
-        return [load_dispatch(self._tables, fence) for fence in fences]
+        known = snapshots or {}
+        return [load_dispatch(self._tables, fence, known) for fence in fences]
 
     async def load_step(
         self, saga_id: SagaId, step: str

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Self
 
 import asyncpg  # type: ignore[import-untyped]  # it ships no types
@@ -68,10 +68,16 @@ class Database:
         self.shown = shown
 
     @classmethod
-    async def open(cls, address: Address) -> Self:
+    async def open(cls, address: Address, on_connect: Callable[[], None]) -> Self:
         """Connect once, to tell at once what is wrong with the address.
 
         After that connections are made when they are needed.
+
+        Args:
+            address: where.
+            on_connect: called when a connection was made. After the first ones one
+                was lost before, and another server may be behind it, or another
+                database: what was read is to be forgotten.
 
         Raises:
             StoreUnavailableError: no such server, database or user, or a standby.
@@ -79,12 +85,17 @@ class Database:
                 between that loses what the store relies on.
         """
         term = Term(address.shown)
+
+        async def begin(connection: asyncpg.Connection) -> None:
+            await term.check(connection)
+            on_connect()
+
         with store_errors(address.shown):
             pool = await asyncpg.create_pool(
                 **_options(address),
                 min_size=0,
                 max_size=address.pool_size,
-                init=term.check,
+                init=begin,
                 reset=_keep_session,
             )
         term.on_newer = pool.expire_connections

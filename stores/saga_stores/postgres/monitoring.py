@@ -14,8 +14,8 @@ from saga_orchestrator.ports.overview import (
     Waiting,
 )
 from saga_orchestrator.ports.store import Page
+from saga_stores._caches import Caches
 from saga_stores._pages import waiting_page
-from saga_stores._plans import PlanCache
 from saga_stores.postgres.database import SQL
 from saga_stores.postgres.reading import CODEC, read_page
 
@@ -49,9 +49,9 @@ async def read_waiting(
     limit: int,
     after: str,
     before: str,
-    plans: PlanCache,
+    caches: Caches,
 ) -> Page[Waiting]:
     """Return sagas that have not ended, the oldest first."""
-    page = await read_page(connection, "waiting", (after, before, limit), plans)
+    page = await read_page(connection, "waiting", (after, before, limit), caches)
     outbox = await connection.fetch(SQL["outboxes"], [saga.id for saga in page.items])
     return waiting_page(page, outbox, CODEC)

@@ -13,6 +13,7 @@ from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.saga import Saga, SagaData
 from saga_orchestrator.ports.store import Page, SagaRecord, Unreadable
+from saga_stores._caches import Caches
 from saga_stores._data import (
     Entries,
     Patches,
@@ -23,7 +24,7 @@ from saga_stores._data import (
     with_all_data,
 )
 from saga_stores._pages import KnownPlans, saga_page
-from saga_stores._plans import PlanCache, read_plans
+from saga_stores._plans import read_plans
 from saga_stores._record import RecordRows, record_from
 from saga_stores._residual_rows import residual_from
 from saga_stores._rows import PLAN_DIGEST, Row, RowCodec
@@ -34,25 +35,25 @@ CODEC = RowCodec(to_column=lambda instant: instant, from_column=lambda column: c
 
 
 async def read_snapshots(
-    connection: asyncpg.Connection, rows: Sequence[Row], plans: PlanCache
+    connection: asyncpg.Connection, rows: Sequence[Row], caches: Caches
 ) -> list[Saga]:
     """Return the sagas of rows of ``SAGA_COLUMNS``, without data.
 
     Plans that are not in the cache yet are read and put there.
     """
-    known = await _known_plans(connection, rows, plans)
-    return [CODEC.saga(row, known.of(row)) for row in rows]
+    known = await _known_plans(connection, rows, caches)
+    return [caches.snapshots.saga(row, known.of(row)) for row in rows]
 
 
 async def read_page(
     connection: asyncpg.Connection,
     query: str,
     arguments: Iterable[Any],
-    plans: PlanCache,
+    caches: Caches,
 ) -> Page[Saga]:
     """Return the rows that a query for ``SAGA_COLUMNS`` finds, as far as readable."""
     rows, unreadable = await _found(connection, SQL[query], list(arguments))
-    known = await _known_plans(connection, rows, plans)
+    known = await _known_plans(connection, rows, caches)
     page = saga_page(rows, known, CODEC.saga)
     return Page(page.items, [*unreadable, *page.unreadable])
 
@@ -80,23 +81,24 @@ async def _found(
 
 
 async def _known_plans(
-    connection: asyncpg.Connection, rows: Sequence[Row], plans: PlanCache
+    connection: asyncpg.Connection, rows: Sequence[Row], caches: Caches
 ) -> KnownPlans:
-    known = plans.known({row[PLAN_DIGEST] for row in rows})
-    missing = {row[PLAN_DIGEST] for row in rows} - known.keys()
+    digests = {row[PLAN_DIGEST] for row in rows}
+    known = caches.plans.known(digests)
+    missing = digests - known.keys()
     if not missing:
         return KnownPlans(known, {})
     found = await connection.fetch(SQL["plans"], list(missing))
-    read, problems = read_plans(found, plans)
+    read, problems = read_plans(found, caches.plans)
     return KnownPlans(known | read, problems)
 
 
 async def read_sagas(
-    connection: asyncpg.Connection, saga_ids: Iterable[SagaId], plans: PlanCache
+    connection: asyncpg.Connection, saga_ids: Iterable[SagaId], caches: Caches
 ) -> list[Saga]:
     """Return those of the sagas that exist, without data."""
     rows = await connection.fetch(SQL["snapshots"], list(saga_ids))
-    return await read_snapshots(connection, rows, plans)
+    return await read_snapshots(connection, rows, caches)
 
 
 async def read_data(
@@ -133,10 +135,10 @@ async def read_residuals(
 
 
 async def read_dispatches(
-    connection: asyncpg.Connection, fences: Sequence[Fence], plans: PlanCache
-) -> list[tuple[Saga, SagaData] | None]:
-    """Return what the commands of dispatches are made of, where still awaited."""
-    found = await read_sagas(connection, {one.saga_id for one in fences}, plans)
+    connection: asyncpg.Connection, fences: Sequence[Fence], caches: Caches
+) -> dict[Fence, tuple[Saga, SagaData] | None]:
+    """Return what the commands of dispatches are made of; None: no longer awaited."""
+    found = await read_sagas(connection, {one.saga_id for one in fences}, caches)
     sagas = {saga.id: saga for saga in found}
     numbers = [awaited_step(sagas.get(one.saga_id), one) for one in fences]
     awaited = {
@@ -153,21 +155,24 @@ async def read_dispatches(
             for entry in command_entries(sagas[saga_id], number)
         },
     )
+    caches.texts.add_read(patches, entries)
     data = {
         (saga_id, number): command_data(sagas[saga_id], number, patches, entries)
         for saga_id, number in awaited
     }
-    return [
-        None if number is None else (sagas[fence.saga_id], data[fence.saga_id, number])
+    return {
+        fence: None
+        if number is None
+        else (sagas[fence.saga_id], data[fence.saga_id, number])
         for fence, number in zip(fences, numbers, strict=True)
-    ]
+    }
 
 
 async def read_step(
-    connection: asyncpg.Connection, saga_id: SagaId, step: str, plans: PlanCache
+    connection: asyncpg.Connection, saga_id: SagaId, step: str, caches: Caches
 ) -> tuple[Saga, SagaData] | None:
     """Return what a step's command is made of, awaited or not."""
-    for saga in await read_sagas(connection, [saga_id], plans):
+    for saga in await read_sagas(connection, [saga_id], caches):
         number = saga.plan.number.get(step)
         if number is None:
             break
@@ -177,20 +182,20 @@ async def read_step(
 
 
 async def read_whole(
-    connection: asyncpg.Connection, saga_id: SagaId, plans: PlanCache
+    connection: asyncpg.Connection, saga_id: SagaId, caches: Caches
 ) -> Saga | None:
     """Return a saga with its whole context and all outputs."""
-    for saga in await read_sagas(connection, [saga_id], plans):
+    for saga in await read_sagas(connection, [saga_id], caches):
         data = await read_data(connection, [saga_id], all_entries(saga))
         return with_all_data(saga, *data)
     return None
 
 
 async def read_record(
-    connection: asyncpg.Connection, saga_id: SagaId, plans: PlanCache
+    connection: asyncpg.Connection, saga_id: SagaId, caches: Caches
 ) -> SagaRecord | None:
     """Return all that is known of a saga."""
-    for saga in await read_sagas(connection, [saga_id], plans):
+    for saga in await read_sagas(connection, [saga_id], caches):
         patches, entries = await read_data(connection, [saga_id], all_entries(saga))
         history, ignored, outbox = [
             await connection.fetch(SQL[query], saga_id)

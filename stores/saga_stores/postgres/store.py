@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Self
 
 import asyncpg  # type: ignore[import-untyped]  # it ships no types
@@ -42,11 +42,12 @@ from saga_orchestrator.ports.store import (
     SagaRecord,
     Store,
 )
+from saga_stores._caches import Caches
 from saga_stores._data import traceparents_of
 from saga_stores._deletion import require_deletable
 from saga_stores._pages import event_page, residual_page
 from saga_stores._plans import PlanCache
-from saga_stores._writes import writes_of
+from saga_stores._writes import Writes, writes_of
 from saga_stores.postgres import schema, starts
 from saga_stores.postgres.address import Address
 from saga_stores.postgres.database import SQL, Database
@@ -78,11 +79,13 @@ _NO_PLANS = PlanCache()
 class PostgresSagaStore(Store, StartRequests):
     """Sagas in PostgreSQL, for any number of replicas."""
 
-    def __init__(self, database: Database, secret: bytes, clock: Clock | None) -> None:
+    def __init__(
+        self, database: Database, secret: bytes, clock: Clock | None, caches: Caches
+    ) -> None:
         self._database = database
         self._secret = secret
         self._clock = clock
-        self._plans = PlanCache()
+        self._caches = caches
 
     @classmethod
     async def connect(
@@ -92,14 +95,15 @@ class PostgresSagaStore(Store, StartRequests):
         address = Address.parse(url)
         if migrate:
             await schema.migrate(address, dry_run=False)
-        database = await Database.open(address)
+        caches = Caches.of(CODEC)
+        database = await Database.open(address, on_connect=caches.texts.clear)
         try:
             await schema.check(database)
             secret = await schema.read_secret(database)
         except BaseException:
             await database.close()
             raise
-        return cls(database, secret, clock)
+        return cls(database, secret, clock, caches)
 
     @classmethod
     async def migrate(cls, url: str, *, dry_run: bool = False) -> list[Migration]:
@@ -127,7 +131,9 @@ class PostgresSagaStore(Store, StartRequests):
     ) -> list[Decision]:
         """Decide and perform a batch in one transaction."""
         async with self._database.transaction() as connection:
-            return await self._perform(connection, events, settled, lease)
+            decisions, writes = await self._write(connection, events, settled, lease)
+        self._caches.add(writes)
+        return decisions
 
     async def transact_within(
         self, connection: object, events: Sequence[Event]
@@ -157,14 +163,21 @@ class PostgresSagaStore(Store, StartRequests):
         return await starts.starts_left(self._database, limit)
 
     async def _perform(
+        self, connection: asyncpg.Connection, events: Sequence[Event]
+    ) -> list[Decision]:
+        """Decide and write in a transaction that may yet fail."""
+        decisions, _ = await self._write(connection, events)
+        return decisions
+
+    async def _write(
         self,
         connection: asyncpg.Connection,
         events: Sequence[Event],
         settled: Sequence[Fence] = (),
         lease: dt.timedelta = dt.timedelta(0),
-    ) -> list[Decision]:
+    ) -> tuple[list[Decision], Writes]:
         locked, read_at = await lock_sagas(
-            connection, saga_ids(events), start_keys(events), self._plans
+            connection, saga_ids(events), start_keys(events), self._caches
         )
         now = self._given_time() or read_at
         sagas = await with_conditions(connection, locked)
@@ -172,8 +185,7 @@ class PostgresSagaStore(Store, StartRequests):
         batch = decide_batch(events, sagas, now, tells_lifecycle=self.tells_lifecycle)
         writes = writes_of(batch, now, lease, CODEC, stored=_NO_PLANS)
         await write_batch(connection, writes, settled)
-        self._plans.add(writes.plans)
-        return batch.decisions
+        return batch.decisions, writes
 
     # -- the outbox --------------------------------------------------------
 
@@ -224,18 +236,22 @@ class PostgresSagaStore(Store, StartRequests):
         return len(await self._database.fetch("expire_events", now, age, limit))
 
     async def load_dispatches(
-        self, fences: Sequence[Fence]
+        self, fences: Sequence[Fence], snapshots: Mapping[SagaId, Saga] | None = None
     ) -> list[tuple[Saga, SagaData] | None]:
-        """Load what commands are made of, in two statements."""
-        async with self._database.connection() as connection:
-            return await read_dispatches(connection, fences, self._plans)
+        """Load what commands are made of, in two statements where any is needed."""
+        found = self._caches.texts.dispatches(fences, snapshots or {})
+        missing = [fence for fence in fences if fence not in found]
+        if missing:
+            async with self._database.connection() as connection:
+                found |= await read_dispatches(connection, missing, self._caches)
+        return [found[fence] for fence in fences]
 
     async def load_step(
         self, saga_id: SagaId, step: str
     ) -> tuple[Saga, SagaData] | None:
         """Load what a step's command is made of, awaited or not."""
         async with self._reading() as connection:
-            return await read_step(connection, saga_id, step, self._plans)
+            return await read_step(connection, saga_id, step, self._caches)
 
     # -- timers ------------------------------------------------------------
 
@@ -264,12 +280,12 @@ class PostgresSagaStore(Store, StartRequests):
     async def load(self, saga_id: SagaId) -> Saga | None:
         """Return a saga with all its data."""
         async with self._reading() as connection:
-            return await read_whole(connection, saga_id, self._plans)
+            return await read_whole(connection, saga_id, self._caches)
 
     async def record(self, saga_id: SagaId) -> SagaRecord | None:
         """Return all that is known of a saga, as of one instant."""
         async with self._reading() as connection:
-            return await read_record(connection, saga_id, self._plans)
+            return await read_record(connection, saga_id, self._caches)
 
     async def page(self, which: SagaFilter) -> Page[Saga]:
         """Return snapshots without data, newest first, and what cannot be read."""
@@ -279,7 +295,7 @@ class PostgresSagaStore(Store, StartRequests):
         elif which.states and which.states <= ACTIVE:
             query = "find_active"
         async with self._database.connection() as connection:
-            return await read_page(connection, query, _arguments(which), self._plans)
+            return await read_page(connection, query, _arguments(which), self._caches)
 
     async def residual_page(
         self, limit: int, *, after: tuple[SagaId, int] | None = None
@@ -309,7 +325,7 @@ class PostgresSagaStore(Store, StartRequests):
         """Return sagas that have not ended, the oldest first."""
         async with self._database.connection() as connection:
             return await read_waiting(
-                connection, limit, after or "", before or "~", self._plans
+                connection, limit, after or "", before or "~", self._caches
             )
 
     def pool(self) -> PoolUse | None:
@@ -325,7 +341,7 @@ class PostgresSagaStore(Store, StartRequests):
     async def delete(self, saga_id: SagaId) -> None:
         """Delete an ended saga with all that belongs to it."""
         async with self._database.transaction() as connection:
-            found, _ = await lock_sagas(connection, [saga_id], [], self._plans)
+            found, _ = await lock_sagas(connection, [saga_id], [], self._caches)
             if not found:
                 raise SagaNotFoundError(saga_id)
             outbox = await connection.fetch(SQL["outbox"], saga_id)

@@ -19,6 +19,7 @@ from saga_orchestrator.core.events import Event
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.saga import Saga
+from saga_stores._caches import Caches
 from saga_stores._data import (
     condition_entries,
     with_condition_data,
@@ -26,7 +27,6 @@ from saga_stores._data import (
     with_residuals,
 )
 from saga_stores._event_rows import NEW_EVENT_COLUMNS
-from saga_stores._plans import PlanCache
 from saga_stores._residual_rows import NEW_RESIDUAL_COLUMNS, SETTLEMENT_COLUMNS
 from saga_stores._rows import (
     CHANGING_COLUMNS,
@@ -52,7 +52,7 @@ async def lock_sagas(
     connection: asyncpg.Connection,
     saga_ids: Sequence[SagaId],
     keys: Sequence[tuple[str, str]],
-    plans: PlanCache,
+    caches: Caches,
 ) -> tuple[list[Saga], dt.datetime]:
     """Lock and load sagas, by their ids or by (name, key).
 
@@ -64,7 +64,7 @@ async def lock_sagas(
     )
     now: dt.datetime = rows[0]["now"]
     found = [row[: len(SAGA_COLUMNS)] for row in rows if row["id"] is not None]
-    return await read_snapshots(connection, found, plans), now
+    return await read_snapshots(connection, found, caches), now
 
 
 async def with_conditions(

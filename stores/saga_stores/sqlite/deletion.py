@@ -9,9 +9,10 @@ from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.errors import SagaNotFoundError
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import Keep
+from saga_stores._caches import Caches
 from saga_stores._deletion import require_deletable
 from saga_stores.sqlite.connection import QUERIES, to_micros, writing
-from saga_stores.sqlite.loading import Caches, load_sagas
+from saga_stores.sqlite.loading import load_sagas
 
 _DELETIONS = ("delete_data", "delete_history", "delete_saga")
 

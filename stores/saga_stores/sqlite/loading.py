@@ -6,7 +6,6 @@ import datetime as dt
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from operator import itemgetter
 from typing import Any
 
@@ -17,6 +16,7 @@ from saga_orchestrator.core.saga import Saga, SagaData
 from saga_orchestrator.core.states import SagaState
 from saga_orchestrator.ports.saga_filter import plain
 from saga_orchestrator.ports.store import Page, SagaFilter, SagaRecord
+from saga_stores._caches import Caches
 from saga_stores._data import (
     Entries,
     Patches,
@@ -27,22 +27,13 @@ from saga_stores._data import (
     with_all_data,
 )
 from saga_stores._pages import KnownPlans, residual_page, saga_page
-from saga_stores._plans import PlanCache, read_plans
+from saga_stores._plans import read_plans
 from saga_stores._record import RecordRows, record_from
 from saga_stores._residual_rows import residual_from
 from saga_stores._rows import PLAN_DIGEST, Row
-from saga_stores._snapshots import SnapshotCache
 from saga_stores.sqlite.connection import CODEC, QUERIES, as_list, reading
 
 _ID = itemgetter(0)
-
-
-@dataclass(frozen=True, slots=True)
-class Caches:
-    """What a handle keeps of what it has read and written."""
-
-    plans: PlanCache = field(default_factory=PlanCache)
-    snapshots: SnapshotCache = field(default_factory=lambda: SnapshotCache(CODEC))
 
 
 def load(
@@ -98,8 +89,8 @@ def page_of(
 
 def load_dispatches(
     connection: sqlite3.Connection, caches: Caches, fences: Sequence[Fence]
-) -> list[tuple[Saga, SagaData] | None]:
-    """Return what the commands of dispatches are made of, where still awaited."""
+) -> dict[Fence, tuple[Saga, SagaData] | None]:
+    """Return what the commands of dispatches are made of; None: no longer awaited."""
     with reading(connection):
         loaded = load_sagas(connection, caches, {fence.saga_id for fence in fences})
         sagas = {saga.id: saga for saga in loaded}
@@ -114,10 +105,13 @@ def load_dispatches(
             connection,
             (place for found in open_ones for place in command_entries(*found)),
         )
-    return [
-        None if found is None else (found[0], command_data(*found, patches, entries))
-        for found in awaited
-    ]
+    caches.texts.add_read(patches, entries)
+    return {
+        fence: None
+        if found is None
+        else (found[0], command_data(*found, patches, entries))
+        for fence, found in zip(fences, awaited, strict=True)
+    }
 
 
 def load_step(

@@ -13,9 +13,10 @@ from saga_orchestrator.ports.overview import (
     Waiting,
 )
 from saga_orchestrator.ports.store import Page
+from saga_stores._caches import Caches
 from saga_stores._pages import waiting_page
 from saga_stores.sqlite.connection import CODEC, QUERIES, as_list, from_micros, reading
-from saga_stores.sqlite.loading import Caches, page_of
+from saga_stores.sqlite.loading import page_of
 
 
 def overview(connection: sqlite3.Connection, now: dt.datetime) -> Overview:

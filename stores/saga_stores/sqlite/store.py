@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Self
 
 from saga_orchestrator.core.decision import Decision
@@ -27,11 +27,13 @@ from saga_orchestrator.ports.store import (
     SagaRecord,
     Store,
 )
+from saga_stores._caches import Caches
 from saga_stores._data import traceparents_of
 from saga_stores._rows import Row
 from saga_stores.sqlite import events as event_rows
 from saga_stores.sqlite import loading, monitoring, outbox, schema
 from saga_stores.sqlite.connection import (
+    CODEC,
     QUERIES,
     as_list,
     from_micros,
@@ -60,7 +62,7 @@ class SqliteSagaStore(Store):
     def __init__(self, location: Location, clock: Clock) -> None:
         self._location = location
         self._clock = clock
-        self._caches = loading.Caches()
+        self._caches = Caches.of(CODEC)
         self._writer = Worker("sqlite-writer", location, open_writer)
         self._reader = Worker("sqlite-reader", location, open_reader)
         self._lock = EngineLock(location.path)
@@ -162,10 +164,16 @@ class SqliteSagaStore(Store):
         return await self._writer.run(event_rows.expire, self._clock, age, limit)
 
     async def load_dispatches(
-        self, fences: Sequence[Fence]
+        self, fences: Sequence[Fence], snapshots: Mapping[SagaId, Saga] | None = None
     ) -> list[tuple[Saga, SagaData] | None]:
         """Load what ``command_for`` needs."""
-        return await self._reader.run(loading.load_dispatches, self._caches, fences)
+        found = self._caches.texts.dispatches(fences, snapshots or {})
+        missing = [fence for fence in fences if fence not in found]
+        if missing:
+            found |= await self._reader.run(
+                loading.load_dispatches, self._caches, missing
+            )
+        return [found[fence] for fence in fences]
 
     async def load_step(
         self, saga_id: SagaId, step: str

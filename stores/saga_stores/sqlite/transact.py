@@ -18,6 +18,7 @@ from saga_orchestrator.core.events import Event
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.saga import Saga
 from saga_orchestrator.ports.clock import Clock
+from saga_stores._caches import Caches
 from saga_stores._data import (
     condition_entries,
     with_condition_data,
@@ -28,7 +29,6 @@ from saga_stores._rows import outbox_key
 from saga_stores._writes import Writes, writes_of
 from saga_stores.sqlite.connection import CODEC, QUERIES, as_list, writing
 from saga_stores.sqlite.loading import (
-    Caches,
     load_entries,
     load_patches,
     load_residuals,
@@ -56,8 +56,7 @@ def transact(
         # Settled first: a resend of what was settled stays.
         connection.executemany(QUERIES["settle"], map(outbox_key, settled))
         _perform(connection, writes)
-    caches.plans.add(writes.plans)
-    caches.snapshots.add(writes.snapshots)
+    caches.add(writes)
     return batch.decisions
 
 

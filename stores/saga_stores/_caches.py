@@ -30,9 +30,14 @@ class Caches:
         """Return empty caches for rows that this codec reads."""
         return cls(SnapshotCache(codec))
 
-    def add(self, writes: Writes) -> None:
-        """Remember what was written; its transaction is committed."""
+    def add(self, writes: Writes, stamp: int | None = None) -> None:
+        """Remember what was written; its transaction is committed.
+
+        Args:
+            writes: what.
+            stamp: of the rows of sagas, as ``SnapshotCache.add`` has it.
+        """
         self.plans.add(writes.plans)
-        self.snapshots.add(writes.snapshots)
+        self.snapshots.add(writes.snapshots, stamp)
         entries = [(row[_SAGA], row[_SEQ], row[_DATA]) for row in writes.history]
         self.texts.add(writes.data, entries)

@@ -11,6 +11,9 @@ import threading
 from collections.abc import Iterable
 from typing import Any
 
+from msgspec import Struct
+
+from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.plan import Plan
 from saga_orchestrator.core.saga import Saga
 from saga_stores._rows import Row, RowCodec
@@ -19,12 +22,18 @@ _STEPS_MAX = 100_000
 """What the cache holds at most, in steps: some 20 MB."""
 
 
+class _Known(Struct, frozen=True):
+    row: tuple[Any, ...]
+    saga: Saga
+    stamp: int | None
+
+
 class SnapshotCache:
     """A bounded cache in front of ``RowCodec.saga``; threads may share it."""
 
     def __init__(self, codec: RowCodec) -> None:
         self._codec = codec
-        self._known: dict[str, tuple[tuple[Any, ...], Saga]] = {}
+        self._known: dict[str, _Known] = {}
         self._steps = 0
         self._changing = threading.Lock()
 
@@ -36,18 +45,41 @@ class SnapshotCache:
         """
         row = tuple(row)
         known = self._known.get(row[0])
-        if known is not None and known[0] == row:
-            return known[1]
+        if known is not None and known.row == row:
+            return known.saga
         saga = self._codec.saga(row, plan)
         self.add([(row, saga)])
         return saga
 
-    def add(self, written: Iterable[tuple[tuple[Any, ...], Saga]]) -> None:
-        """Remember snapshots without data, by their rows."""
+    def stamped(self, saga_id: SagaId) -> tuple[Saga, int] | None:
+        """Return a saga and the stamp of its row, if both are known."""
+        known = self._known.get(saga_id)
+        if known is None or known.stamp is None:
+            return None
+        return known.saga, known.stamp
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._changing:
+            self._known.clear()
+            self._steps = 0
+
+    def add(
+        self,
+        written: Iterable[tuple[tuple[Any, ...], Saga]],
+        stamp: int | None = None,
+    ) -> None:
+        """Remember snapshots without data, by their rows.
+
+        Args:
+            written: rows and what they say.
+            stamp: what the database marked these rows with when they were written,
+                so that whoever writes them next can tell that they are the same.
+        """
         with self._changing:
             for row, saga in written:
                 self._forget(row[0])
-                self._known[row[0]] = (row, saga)
+                self._known[row[0]] = _Known(row, saga, stamp)
                 self._steps += len(saga.steps)
             while self._steps > _STEPS_MAX:
                 self._forget(next(iter(self._known)))  # the one added first
@@ -55,4 +87,4 @@ class SnapshotCache:
     def _forget(self, saga_id: str) -> None:
         known = self._known.pop(saga_id, None)
         if known is not None:
-            self._steps -= len(known[1].steps)
+            self._steps -= len(known.saga.steps)

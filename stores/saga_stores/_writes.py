@@ -57,6 +57,12 @@ class Writes:
     events: Rows
     snapshots: list[tuple[tuple[Any, ...], Saga]]
 
+    @property
+    def has_rare(self) -> bool:
+        """Whether there is something that few batches write."""
+        rare = self.ignored or self.residuals or self.settlements or self.events
+        return bool(rare)
+
 
 def writes_of(
     batch: Batch,

@@ -31,6 +31,10 @@ SELECT locked.*, clock.now FROM clock LEFT JOIN locked ON true
 -- What most batches write, in one round trip. The parts touch different rows, so
 -- their order does not matter. $1-$2 plans, $3-$23 new sagas, $24-$38 changed
 -- ones, $39-$41 patches, $42-$52 history, $53-$58 dispatches, $59-$61 settled.
+--
+-- $62 stamps of the rows that are changed, NULL where they are locked; $63 the instant
+-- it was decided at, where that was reckoned. If a row is another one by now, or the
+-- instant is wrong, the division fails, and with it everything.
 WITH plans AS (
     INSERT INTO saga_plans (digest, text)
     SELECT * FROM unnest($1::text[], $2::text[])
@@ -61,12 +65,13 @@ WITH plans AS (
         $24::text[], $25::text[], $26::boolean[], $27::integer[], $28::integer[],
         $29::integer[], $30::integer[], $31::bytea[], $32::bytea[],
         $33::timestamptz[], $34::timestamptz[], $35::timestamptz[],
-        $36::timestamptz[], $37::text[], $38::text[]
+        $36::timestamptz[], $37::text[], $38::text[], $62::xid[]
     ) AS after (
         state, direction, halting, version, revision, ignored, residuals,
-        steps, timers, updated_at, ended_at, deadline_at, wake_at, reason, id
+        steps, timers, updated_at, ended_at, deadline_at, wake_at, reason, id, stamp
     )
-    WHERE sagas.id = after.id
+    WHERE sagas.id = after.id AND (after.stamp IS NULL OR sagas.xmin = after.stamp)
+    RETURNING 1
 ), patches AS (
     -- JSON comes as text: a caller's own connection may have a codec for json.
     INSERT INTO saga_data (saga_id, revision, patch)
@@ -99,13 +104,20 @@ WITH plans AS (
     )
     ON CONFLICT (saga_id, step, generation)
     DO UPDATE SET claimed_until = EXCLUDED.claimed_until
+), settled AS (
+    DELETE FROM saga_outbox
+    USING unnest($59::text[], $60::text[], $61::integer[])
+        AS settled (saga_id, step, generation)
+    WHERE saga_outbox.saga_id = settled.saga_id
+        AND saga_outbox.step = settled.step
+        AND saga_outbox.generation = settled.generation
 )
-DELETE FROM saga_outbox
-USING unnest($59::text[], $60::text[], $61::integer[])
-    AS settled (saga_id, step, generation)
-WHERE saga_outbox.saga_id = settled.saga_id
-    AND saga_outbox.step = settled.step
-    AND saga_outbox.generation = settled.generation
+SELECT pg_current_xact_id()::xid AS stamp, clock_timestamp() AS now,
+    1 / (
+        (SELECT count(*) FROM changed) = cardinality($38::text[])
+        AND ($63::timestamptz IS NULL OR clock_timestamp()
+            BETWEEN $63::timestamptz AND $63::timestamptz + interval '1 s')
+    )::integer AS is_whole
 
 -- name: ignore
 -- A newer answer takes the slot of the one 20 before it.

@@ -10,6 +10,7 @@ from typing import Any, Self
 import asyncpg  # type: ignore[import-untyped]  # it ships no types
 
 from saga_orchestrator.core.batch import (
+    Batch,
     decide_batch,
     saga_ids,
     start_keys,
@@ -23,7 +24,7 @@ from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.saga import Saga, SagaData
 from saga_orchestrator.core.states import ACTIVE, SagaState
 from saga_orchestrator.errors import SagaNotFoundError
-from saga_orchestrator.ports.clock import Clock
+from saga_orchestrator.ports.clock import Clock, SystemClock
 from saga_orchestrator.ports.overview import Overview, PoolUse, Waiting
 from saga_orchestrator.ports.saga_filter import plain
 from saga_orchestrator.ports.starts import (
@@ -63,6 +64,7 @@ from saga_stores.postgres.reading import (
     read_step,
     read_whole,
 )
+from saga_stores.postgres.swap import Swaps
 from saga_stores.postgres.transaction import (
     lock_sagas,
     outbox_keys,
@@ -80,12 +82,18 @@ class PostgresSagaStore(Store, StartRequests):
     """Sagas in PostgreSQL, for any number of replicas."""
 
     def __init__(
-        self, database: Database, secret: bytes, clock: Clock | None, caches: Caches
+        self,
+        database: Database,
+        secret: bytes,
+        clock: Clock | None,
+        caches: Caches,
+        swaps: Swaps,
     ) -> None:
         self._database = database
         self._secret = secret
         self._clock = clock
         self._caches = caches
+        self._swaps = swaps
 
     @classmethod
     async def connect(
@@ -96,14 +104,20 @@ class PostgresSagaStore(Store, StartRequests):
         if migrate:
             await schema.migrate(address, dry_run=False)
         caches = Caches.of(CODEC)
-        database = await Database.open(address, on_connect=caches.texts.clear)
+        swaps = Swaps(caches.snapshots, SystemClock().monotonic)
+
+        def forget() -> None:
+            caches.texts.clear()
+            swaps.forget()
+
+        database = await Database.open(address, on_connect=forget)
         try:
             await schema.check(database)
             secret = await schema.read_secret(database)
         except BaseException:
             await database.close()
             raise
-        return cls(database, secret, clock, caches)
+        return cls(database, secret, clock, caches, swaps)
 
     @classmethod
     async def migrate(cls, url: str, *, dry_run: bool = False) -> list[Migration]:
@@ -130,10 +144,44 @@ class PostgresSagaStore(Store, StartRequests):
         lease: dt.timedelta = LEASE,
     ) -> list[Decision]:
         """Decide and perform a batch in one transaction."""
+        decisions = await self._swap(events, settled, lease)
+        if decisions is not None:
+            return decisions
         async with self._database.transaction() as connection:
-            decisions, writes = await self._write(connection, events, settled, lease)
-        self._caches.add(writes)
-        return decisions
+            batch, writes, row = await self._write(connection, events, settled, lease)
+        self._remember(writes, row)
+        return batch.decisions
+
+    async def _swap(
+        self, events: Sequence[Event], settled: Sequence[Fence], lease: dt.timedelta
+    ) -> list[Decision] | None:
+        """Perform a batch in one statement, without locks; None: it cannot be done."""
+        known = self._swaps.known(events)
+        given = self._given_time()
+        now = given or self._swaps.now()
+        if known is None or now is None:
+            return None
+        sagas = [saga for saga, _ in known.values()]
+        batch = decide_batch(events, sagas, now, tells_lifecycle=self.tells_lifecycle)
+        writes = writes_of(batch, now, lease, CODEC, stored=_NO_PLANS)
+        if writes.has_rare or not known.keys() <= batch.changed.keys():
+            return None  # of one that is not written nothing would be checked
+        stamps = {saga_id: stamp for saga_id, (_, stamp) in known.items()}
+        reckoned = None if given else now
+        async with self._database.connection() as connection:
+            try:
+                row = await write_batch(connection, writes, settled, stamps, reckoned)
+            except (asyncpg.DivisionByZeroError, asyncpg.UniqueViolationError):
+                self._swaps.failed()
+                return None
+        self._remember(writes, row)
+        return batch.decisions
+
+    def _remember(self, writes: Writes, row: asyncpg.Record | None) -> None:
+        """Keep what a transaction wrote, now that it is committed."""
+        self._caches.add(writes, None if row is None else row["stamp"])
+        if row is not None:
+            self._swaps.see_clock(row["now"])
 
     async def transact_within(
         self, connection: object, events: Sequence[Event]
@@ -166,8 +214,8 @@ class PostgresSagaStore(Store, StartRequests):
         self, connection: asyncpg.Connection, events: Sequence[Event]
     ) -> list[Decision]:
         """Decide and write in a transaction that may yet fail."""
-        decisions, _ = await self._write(connection, events)
-        return decisions
+        batch, _, _ = await self._write(connection, events)
+        return batch.decisions
 
     async def _write(
         self,
@@ -175,7 +223,7 @@ class PostgresSagaStore(Store, StartRequests):
         events: Sequence[Event],
         settled: Sequence[Fence] = (),
         lease: dt.timedelta = dt.timedelta(0),
-    ) -> tuple[list[Decision], Writes]:
+    ) -> tuple[Batch, Writes, asyncpg.Record | None]:
         locked, read_at = await lock_sagas(
             connection, saga_ids(events), start_keys(events), self._caches
         )
@@ -184,8 +232,7 @@ class PostgresSagaStore(Store, StartRequests):
         sagas = await with_asked(connection, sagas, events)
         batch = decide_batch(events, sagas, now, tells_lifecycle=self.tells_lifecycle)
         writes = writes_of(batch, now, lease, CODEC, stored=_NO_PLANS)
-        await write_batch(connection, writes, settled)
-        return batch.decisions, writes
+        return batch, writes, await write_batch(connection, writes, settled)
 
     # -- the outbox --------------------------------------------------------
 

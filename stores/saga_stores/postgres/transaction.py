@@ -7,7 +7,7 @@ size: the statements take arrays.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -40,6 +40,9 @@ from saga_stores._rows import (
 from saga_stores._writes import Writes
 from saga_stores.postgres.database import SQL
 from saga_stores.postgres.reading import read_data, read_residuals, read_snapshots
+
+NO_STAMPS: Mapping[SagaId, int] = {}
+"""Every row is locked."""
 
 _KEY, _NAME = SAGA_COLUMNS.index("key"), SAGA_COLUMNS.index("name")
 _OUTBOX_KEY = itemgetter(
@@ -103,28 +106,52 @@ async def with_asked(
 
 
 async def write_batch(
-    connection: asyncpg.Connection, writes: Writes, settled: Sequence[Fence]
-) -> None:
-    """Perform a decided batch, and forget the commands that were confirmed."""
+    connection: asyncpg.Connection,
+    writes: Writes,
+    settled: Sequence[Fence],
+    stamps: Mapping[SagaId, int] = NO_STAMPS,
+    reckoned: dt.datetime | None = None,
+) -> asyncpg.Record | None:
+    """Perform a decided batch, and forget the commands that were confirmed.
+
+    Args:
+        connection: where; in a transaction, or all of it is in the first statement.
+        writes: what.
+        settled: which commands.
+        stamps: of the rows to change that are not locked.
+        reckoned: the instant of the decision, where it was not read from the clock.
+
+    Returns:
+        The ``stamp`` of the rows of sagas, and the database's clock (``now``); None:
+        there were none to write.
+
+    Raises:
+        DivisionByZeroError: a row has another stamp, or the instant is wrong;
+            nothing was written.
+    """
     # One statement sees a row once: what is sent again is not removed before,
     # and a command that two events of the batch resend is written once.
     outbox = {_OUTBOX_KEY(row): row for row in writes.outbox}
     gone = [fence for fence in settled if outbox_key(fence) not in outbox]
-    # In one order for every batch, so that no two deadlock on plans, keys or
+    # In one order for every batch, so that no two deadlock on plans, keys, sagas or
     # commands.
     created = sorted(writes.created, key=lambda row: (row[_KEY] or "", row[_NAME]))
     plans = sorted((plan.digest, plan.text) for plan in writes.plans)
+    changed = sorted(writes.changed, key=itemgetter(-1))
     sent = [outbox[key] for key in sorted(outbox)]
-    if created or writes.changed or gone:
-        await connection.execute(
+    row: asyncpg.Record | None = None
+    if created or changed or gone:
+        row = await connection.fetchrow(
             SQL["write"],
             *_arrays(plans, 2),
             *_arrays(created, len(SAGA_COLUMNS)),
-            *_arrays(writes.changed, len(CHANGING_COLUMNS) + 1),
+            *_arrays(changed, len(CHANGING_COLUMNS) + 1),
             *_arrays(writes.data, 3),
             *_arrays(writes.history, len(HISTORY_COLUMNS)),
             *_arrays(sent, len(NEW_OUTBOX_COLUMNS)),
             *outbox_keys(gone),
+            [stamps.get(saga_id) for *_, saga_id in changed],
+            reckoned,
         )
     if writes.ignored:
         last = {_SLOT(row): row for row in writes.ignored}
@@ -145,6 +172,7 @@ async def write_batch(
         await connection.execute(
             SQL["insert_events"], *_arrays(writes.events, len(NEW_EVENT_COLUMNS))
         )
+    return row
 
 
 def outbox_keys(fences: Iterable[Fence]) -> list[list[Any]]:

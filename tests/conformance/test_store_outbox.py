@@ -237,6 +237,26 @@ async def test_dispatches_come_with_what_they_need(store: Store) -> None:
     assert is_genuine(store.secret, command.fence, command.token)
 
 
+async def test_a_snapshot_that_is_given_is_not_read_again(store: Store) -> None:
+    """What a commit left makes the same command, also when the saga has moved on."""
+    begun = await begin(store, context={"n": 0})
+    first = fence_of(begun, "a")
+    (read,) = await store.load_dispatches([first])
+    assert read is not None
+    (given,) = await store.load_dispatches([first], {begun.id: begun})
+    assert given is not None
+    assert (bare(given[0]), given[1]) == (bare(begun), read[1])
+    after = await succeed(store, begun, "a", output=1, update={"n": 1})
+    (late,) = await store.load_dispatches([first], {begun.id: begun})
+    assert late is not None
+    assert late[1] == read[1]
+    second = fence_of(after, "b")
+    loaded = await store.load_dispatches([first, second], {after.id: after})
+    assert loaded[0] is None
+    assert loaded[1] is not None
+    assert loaded[1][1] == SagaData({"n": 1}, {"a": 1})
+
+
 async def test_a_step_keeps_the_context_it_was_first_sent_with(store: Store) -> None:
     """Later updates do not change what a resend or an undo is made of."""
     fan = plan_of("root", step("a", depends_on=("root",)), step("b", depends_on="root"))

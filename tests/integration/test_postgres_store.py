@@ -76,10 +76,10 @@ async def hold(psql: asyncpg.Connection, saga_id: SagaId) -> None:
 
 
 async def test_a_locked_saga_is_waited_for(
-    store: Store, psql: asyncpg.Connection
+    store: Store, open_store: Any, psql: asyncpg.Connection
 ) -> None:
     """A batch waits for the row, and reads the clock when it has it."""
-    saga = await begin(store)
+    saga = await begin(await open_store())
     transaction = psql.transaction()
     await transaction.start()
     await hold(psql, saga.id)

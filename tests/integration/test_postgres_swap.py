@@ -1,0 +1,162 @@
+"""PostgreSQL only: batches of sagas that the process knows, in one statement."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+import asyncpg  # type: ignore[import-untyped]  # ships no types
+import pytest
+
+from saga_orchestrator.core.events import StepAccepted, StepHeartbeat, StepSucceeded
+from saga_orchestrator.core.states import Phase, SagaState
+from saga_orchestrator.errors import StoreError
+from saga_orchestrator.ports.store import Store
+from saga_stores.postgres.swap import Swaps
+from tests.conformance.builders import (
+    apply,
+    begin,
+    complete,
+    fence_of,
+    plan_of,
+    start,
+    step,
+    succeed,
+)
+from tests.support.postgres_sessions import waits_for_a_lock
+from tests.support.waiting import eventually
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+pytestmark = pytest.mark.postgres
+
+
+@pytest.fixture
+async def open_store(postgres_url: str) -> AsyncIterator[Callable[..., Any]]:
+    """Open handles on one database: as many processes."""
+    handles: list[Store] = []
+
+    async def open_one() -> Store:
+        handles.append(await Store.open(postgres_url, migrate=True))
+        return handles[-1]
+
+    yield open_one
+    for store in handles:
+        await store.close()
+
+
+@pytest.fixture
+async def store(open_store: Callable[..., Any]) -> Store:
+    """The handle of one process."""
+    opened: Store = await open_store()
+    return opened
+
+
+@pytest.fixture
+async def psql(postgres_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """A connection beside the stores'."""
+    connection = await asyncpg.connect(postgres_url)
+    yield connection
+    await connection.close()
+
+
+@pytest.mark.parametrize("knows", [True, False])
+async def test_what_is_known_is_not_read(
+    store: Store, open_store: Any, psql: asyncpg.Connection, knows: bool
+) -> None:
+    """The process that moved a saga last writes at once; another one locks first."""
+    saga = await begin(store)
+    writer = store if knows else await open_store()
+    async with psql.transaction():
+        await psql.fetchval("SELECT id FROM sagas WHERE id = $1 FOR UPDATE", saga.id)
+        answering = asyncio.ensure_future(succeed(writer, saga, "a"))
+        await eventually(lambda: waits_for_a_lock(psql))
+        query = await psql.fetchval(
+            "SELECT query FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        )
+    assert ("UPDATE sagas" in query) is knows
+    assert (await answering).completed_steps == ("a",)
+
+
+async def test_what_another_moved_meanwhile_is_decided_anew(
+    store: Store, open_store: Any
+) -> None:
+    """A decision on an old snapshot is never written."""
+    other = await open_store()
+    saga = await begin(store)
+    second = await succeed(other, saga, "a")
+    (again,) = await store.transact([StepSucceeded(fence_of(saga, "a"))])
+    assert again.ignored is not None
+    assert again.ignored.reason == "repeated"
+    assert (await succeed(store, second, "b")).completed_steps == ("a", "b")
+
+
+async def test_what_leaves_no_entry_is_seen_too(store: Store, open_store: Any) -> None:
+    """A heartbeat moves an instant and no version; it is not written over."""
+    other = await open_store()
+    plan = plan_of(step("a"), step("b"), step("c", depends_on=("a", "b")))
+    saga = await begin(store, plan)
+    await apply(store, StepAccepted(fence_of(saga, "b"), heartbeat=True))
+    beaten = await apply(other, StepHeartbeat(fence_of(saga, "b")))
+    assert beaten.version == saga.version + 1
+    after = await succeed(store, saga, "a")
+    assert after.status("b") == beaten.status("b")
+    assert after.status("b").phase is Phase.ACCEPTED
+
+
+async def test_a_saga_that_was_deleted_is_gone(store: Store, open_store: Any) -> None:
+    """Whoever still remembers it cannot answer for it."""
+    other = await open_store()
+    event = start()
+    saga = await complete(store, await apply(store, event))
+    await other.delete(saga.id)
+    (late,) = await store.transact([StepSucceeded(fence_of(saga, "a"))])
+    assert late.saga is None
+    again = await apply(store, event)
+    assert again.state is SagaState.STARTED
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_a_time_that_is_wrong_is_not_written(
+    store: Store,
+    psql: asyncpg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    hours: int,
+) -> None:
+    """A process that was asleep, or a server whose clock was set: it is read again."""
+    saga = await begin(store)
+    now = await psql.fetchval("SELECT clock_timestamp()")
+    monkeypatch.setattr(Swaps, "now", lambda _: now + dt.timedelta(hours=hours))
+    after = await succeed(store, saga, "a")
+    assert abs(after.updated_at - now) < dt.timedelta(minutes=1)
+    assert after.updated_at >= now
+
+
+async def test_another_database_behind_the_address_is_believed(
+    store: Store, psql: asyncpg.Connection
+) -> None:
+    """After a connection was lost, nothing of what was there before counts."""
+    saga = await begin(store, context={"n": 1})
+    known = {saga.id: saga}
+    ((_, data),) = await store.load_dispatches([fence_of(saga, "a")], known)
+    assert data.context == {"n": 1}
+    await psql.execute("""UPDATE saga_data SET patch = '{"n": 2}'""")
+    ((_, data),) = await store.load_dispatches([fence_of(saga, "a")], known)
+    assert data.context == {"n": 1}  # not read: it never changes
+    await psql.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    )
+    await eventually(lambda: _answers(store))
+    ((_, data),) = await store.load_dispatches([fence_of(saga, "a")], known)
+    assert data.context == {"n": 2}
+
+
+async def _answers(store: Store) -> bool:
+    try:
+        await store.now()
+    except StoreError:
+        return False
+    return True

@@ -15,9 +15,9 @@ import datetime as dt
 import random
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import structlog
+from msgspec import Struct
 
 from saga_orchestrator.core.decision import Decision
 from saga_orchestrator.core.events import Event
@@ -38,20 +38,19 @@ SETTLE_SECONDS = 0.05
 _log = structlog.get_logger("saga.pipeline")
 
 
-@dataclass(slots=True)
-class _Waiting:
+class _Waiting(Struct):
     """An event with whoever waits for its decision.
 
     Attributes:
         give_up_at: when its caller's patience ends, by the monotonic clock.
-        backoff: its own, while its saga's row stays locked.
+        backoff: its own, once its saga's row was found locked.
         due_at: when a locked one is tried again.
     """
 
     event: Event
     future: asyncio.Future[Decision]
     give_up_at: float | None
-    backoff: Backoff
+    backoff: Backoff | None = None
     due_at: float = 0.0
 
 
@@ -122,7 +121,7 @@ class CommitPipeline:
         if self._is_closed:
             raise _closed()
         future: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(event, future, give_up_at, Backoff(self._rng)))
+        self._queue.append(_Waiting(event, future, give_up_at))
         self._idle.clear()
         self._arrived.set()
         return future
@@ -276,6 +275,7 @@ class CommitPipeline:
     def _try_later(self, waiting: _Waiting, error: StoreError) -> None:
         now = self._clock.monotonic()
         if not _give_up(waiting, now, error):
+            waiting.backoff = waiting.backoff or Backoff(self._rng)
             waiting.due_at = now + waiting.backoff.next()
             self._locked.append(waiting)
 

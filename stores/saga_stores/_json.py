@@ -7,8 +7,9 @@ a row that could not be read again would break every later read of its saga.
 from __future__ import annotations
 
 import json
-import math
 import re
+
+import msgspec
 
 from saga_orchestrator.core.payload import NESTING_MAX, VALUES_MAX, Json, decode, encode
 from saga_orchestrator.errors import PayloadError, StoreDataError
@@ -20,6 +21,11 @@ _LIMITS = {
 }
 """Of one column: an entry holds several payloads, each below a key of its own."""
 
+_UNREADABLE = (
+    *(PayloadError, TypeError, ValueError, RecursionError),
+    msgspec.MsgspecError,
+)
+
 _ODD = re.compile(r"\\u(0000|[dD][89a-fA-F])|[0-9]{19}")
 """What a NUL, a lone surrogate or an integer beyond 64 bits would show as."""
 
@@ -28,15 +34,9 @@ _encode = json.JSONEncoder(
 ).encode
 
 
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        # Whatever put it there: as JSON it could not travel to a participant.
-        raise ValueError(f"{text} is beyond every finite number")
-    return number
-
-
-_decode = json.JSONDecoder(parse_float=_finite, parse_constant=_finite).decode
+# It takes neither NaN nor a number beyond every finite one: whatever put them there,
+# they could not travel to a participant.
+_decode = msgspec.json.Decoder().decode
 
 
 def to_json(value: Json, what: str) -> str:
@@ -73,7 +73,7 @@ def from_json(text: str, what: str) -> Json:
         if _may_be_refused(text):
             return decode(text, "value", **_LIMITS)
         return _decode(text)
-    except (PayloadError, TypeError, ValueError, RecursionError) as error:
+    except _UNREADABLE as error:
         raise StoreDataError(f"{what} cannot be read: {error}") from error
 
 

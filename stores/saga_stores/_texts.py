@@ -110,12 +110,14 @@ class TextCache:
 
     def _data(self, saga: Saga, number: int) -> SagaData | None:
         texts = self._sagas.get(saga.id)
-        places = command_entries(saga, number)
         if texts is None or len(texts.patches) <= saga.steps[number].revision:
             return None
-        if any(mark not in texts.entries for _, mark in places):
-            return None
-        entries = {place: texts.entries[place[1]] for place in places}
+        known = texts.entries
+        entries = {}
+        for place in command_entries(saga, number):
+            if place[1] not in known:
+                return None
+            entries[place] = known[place[1]]
         return command_data(saga, number, {saga.id: texts.patches}, entries)
 
     def _of(self, saga_id: SagaId) -> _Texts:

@@ -6,7 +6,7 @@ a row that could not be read again would break every later read of its saga.
 
 from __future__ import annotations
 
-import json
+import math
 import re
 
 import msgspec
@@ -26,12 +26,12 @@ _UNREADABLE = (
     msgspec.MsgspecError,
 )
 
+_SCALARS = frozenset({str, int, bool})
+
 _ODD = re.compile(r"\\u(0000|[dD][89a-fA-F])|[0-9]{19}")
 """What a NUL, a lone surrogate or an integer beyond 64 bits would show as."""
 
-_encode = json.JSONEncoder(
-    ensure_ascii=False, allow_nan=False, separators=(",", ":")
-).encode
+_encode = msgspec.json.Encoder().encode
 
 
 # It takes neither NaN nor a number beyond every finite one: whatever put them there,
@@ -50,9 +50,9 @@ def to_json(value: Json, what: str) -> str:
         StoreDataError: a value that one of the stores could not read back.
     """
     try:
-        text = _encode(value)
-        if not text.isascii():
-            text.encode()  # a lone surrogate is no text
+        if not _is_plain(value):
+            return encode(value, "value", **_LIMITS)
+        text = _encode(value).decode()
         if _may_be_refused(text):
             return encode(value, "value", **_LIMITS)
     except (PayloadError, TypeError, ValueError, RecursionError) as error:
@@ -103,6 +103,22 @@ def storable(text: str, what: str) -> str:
         except UnicodeEncodeError as error:
             raise StoreDataError(f"{what} cannot be stored: {error}") from error
     return text
+
+
+def _is_plain(value: Json) -> bool:
+    """Tell whether a value is of JSON's own types: the writer takes others, too.
+
+    Of those it would make something else than a reader could tell: null of NaN, text
+    of bytes, a list of a set.
+    """
+    kind = type(value)
+    if kind is dict:
+        return all(type(key) is str and _is_plain(value[key]) for key in value)
+    if kind is list:
+        return all(map(_is_plain, value))
+    if kind is float:
+        return math.isfinite(value)
+    return value is None or kind in _SCALARS
 
 
 def _may_be_refused(text: str) -> bool:

@@ -28,7 +28,7 @@ from saga_orchestrator.runtime.outage import Outage
 from saga_orchestrator.runtime.pipeline import CommitPipeline
 from saga_orchestrator.runtime.routes import Routes
 from saga_orchestrator.wire.envelope import REPLIES
-from saga_orchestrator.wire.frame import COMMANDS_MAX, pack_replies, split_replies
+from saga_orchestrator.wire.frame import COMMANDS_MAX, pack_replies
 
 _log = structlog.get_logger("saga.sink")
 
@@ -174,8 +174,8 @@ class RemoteSink:
 
     async def _publish(self, replies: Sequence[Reply]) -> None:
         messages = [
-            OutgoingMessage(self._queue, pack_replies(group), REPLIES, exchange="")
-            for group in split_replies(replies)
+            OutgoingMessage(self._queue, body, REPLIES, exchange="")
+            for body in pack_replies(replies)
         ]
         backoff = Backoff(self._rng)
         while True:

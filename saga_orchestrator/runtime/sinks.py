@@ -10,7 +10,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -34,13 +34,25 @@ _log = structlog.get_logger("saga.sink")
 
 
 class Sink(Protocol):
-    """Takes answers; returns when they cannot be lost any more."""
+    """Takes answers, until they cannot be lost any more."""
 
-    async def answer(self, reply: Reply) -> None:
-        """Hand over one answer; the command may be acknowledged afterwards.
+    def answer(self, reply: Reply) -> asyncio.Future[Any]:
+        """Hand over one answer, at once.
+
+        Returns:
+            A future that is done when the answer is safe; the command may be
+            acknowledged then. Where it has a ``StoreError``, ``refused`` goes on.
 
         Raises:
-            StoreError: the store will never take it, nor that it failed.
+            StoreUnavailableError: the process is being closed.
+        """
+        ...
+
+    async def refused(self, reply: Reply, error: StoreError) -> None:
+        """Do what is left to do for an answer that the store refused.
+
+        Raises:
+            StoreError: it will never take it, nor that it failed.
         """
         ...
 
@@ -68,14 +80,20 @@ async def commit_answer(pipeline: CommitPipeline, event: Answered) -> Decision:
     except NewerDataError:
         raise
     except StoreError as error:
-        failure = StepFailed(
-            event.fence,
-            refused=False,
-            error_type="UnstorableAnswer",
-            error=str(error)[:500],
-            retryable=False,
-        )
-        return await pipeline.submit(failure)
+        return await _commit_refusal(pipeline, event, error)
+
+
+async def _commit_refusal(
+    pipeline: CommitPipeline, event: Answered, error: StoreError
+) -> Decision:
+    failure = StepFailed(
+        event.fence,
+        refused=False,
+        error_type="UnstorableAnswer",
+        error=str(error)[:500],
+        retryable=False,
+    )
+    return await pipeline.submit(failure)
 
 
 class LocalSink:
@@ -103,13 +121,17 @@ class LocalSink:
         self._outage = outage
         self._elsewhere = elsewhere
 
-    async def answer(self, reply: Reply) -> None:
+    def answer(self, reply: Reply) -> asyncio.Future[Any]:
         """Commit the answer, however long the store is away."""
         self._routes.answered(reply.fence, reply.answered_by)
-        try:
-            await commit_answer(self._pipeline, event_of(reply))
-        except NewerDataError:
+        return self._pipeline.enqueue(event_of(reply))
+
+    async def refused(self, reply: Reply, error: StoreError) -> None:
+        """Leave it to a newer release, or commit that it was refused."""
+        if isinstance(error, NewerDataError):
             await self._elsewhere.answer(reply)
+        else:
+            await _commit_refusal(self._pipeline, event_of(reply), error)
 
     async def is_awaited(self, fence: Fence) -> bool:
         """Ask the store, however long it is away."""
@@ -148,12 +170,16 @@ class RemoteSink:
         self._gathered: deque[tuple[Reply, asyncio.Future[None]]] = deque()
         self._arrived = asyncio.Event()
 
-    async def answer(self, reply: Reply) -> None:
-        """Return when the broker has confirmed the answer."""
+    def answer(self, reply: Reply) -> asyncio.Future[Any]:
+        """Publish the answer; it is safe when the broker has confirmed it."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._gathered.append((reply, done))
         self._arrived.set()
-        await done
+        return done
+
+    async def refused(self, reply: Reply, error: StoreError) -> None:
+        """Raise the error: here no store refuses anything."""
+        raise error
 
     async def is_awaited(self, fence: Fence) -> bool:
         """Say yes: only the orchestrator's store could tell."""

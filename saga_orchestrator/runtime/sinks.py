@@ -65,8 +65,10 @@ class Sink(Protocol):
         ...
 
 
-async def commit_answer(pipeline: CommitPipeline, event: Answered) -> Decision:
-    """Commit an answer, however long the store is away.
+async def committed(
+    pipeline: CommitPipeline, event: Answered, future: asyncio.Future[Decision]
+) -> Decision:
+    """Wait for an answer's commit, however long the store is away.
 
     An answer that the store refuses to keep ends its step as unknown: the
     handler ran, and running it again would bring the same answer.
@@ -76,7 +78,7 @@ async def commit_answer(pipeline: CommitPipeline, event: Answered) -> Decision:
         StoreError: the store refuses that too.
     """
     try:
-        return await pipeline.submit(event)
+        return await future
     except NewerDataError:
         raise
     except StoreError as error:

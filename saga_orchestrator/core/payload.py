@@ -14,6 +14,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from saga_orchestrator.errors import PayloadError
 
 Json = Any
@@ -26,6 +28,7 @@ small ones in a mebibyte would hold up the event loop for a second."""
 NESTING_MAX = 64
 INTEGER_BITS_MAX = 64
 _INTEGER_END = 1 << INTEGER_BITS_MAX - 1
+_write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 # Strings whole, so that what stands in them is not counted; also one without an
 # end, so that none is looked at twice. Every value but the first then has a comma
@@ -57,15 +60,7 @@ def encode(
         PayloadError: names the place in the value and the fix.
     """
     plain = _Walk(path, bytes_max, values_max).plain(value, nesting_max)
-    text = json.dumps(plain, ensure_ascii=False, separators=(",", ":"))
-    size = len(text.encode())
-    if size > bytes_max:
-        raise PayloadError(
-            path,
-            f"is {size} bytes of JSON, the limit is {bytes_max}; "
-            "store it elsewhere and pass a reference",
-        )
-    return text
+    return _text_of(plain, path, bytes_max)
 
 
 def decode(
@@ -89,13 +84,16 @@ def decode(
     if holds_more_values(body, values_max):
         raise _too_many(path, values_max)
     try:
-        # Strictly UTF-8: given bytes, the reader would guess other encodings.
-        value = json.loads(body.decode(), parse_constant=_refuse_constant)
-    except RecursionError as error:
-        raise PayloadError(path, f"is nested deeper than {nesting_max}") from error
-    except (ValueError, UnicodeDecodeError) as error:
-        raise PayloadError(path, f"is not JSON: {error}") from error
-    _Walk(path, bytes_max, values_max).plain(value, nesting_max)
+        value = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError):
+        # Or a number that is out of range: the other reader has the words for it.
+        value = _parsed(body, path, nesting_max)
+        may_pass = False
+    else:
+        # Only so can there be a NUL or a lone surrogate: this reader is strict.
+        may_pass = b"\\u" not in body and _is_within(value, nesting_max)
+    if not may_pass:
+        _Walk(path, bytes_max, values_max).plain(value, nesting_max)
     return value
 
 
@@ -113,7 +111,9 @@ def holds_more_values(body: bytes, values_max: int) -> bool:
 
 def normalise(value: Json, path: str, *, bytes_max: int = PAYLOAD_BYTES_MAX) -> Json:
     """Return the value as a reader will see it: tuples as lists, nothing shared."""
-    return json.loads(encode(value, path, bytes_max=bytes_max))
+    plain = _Walk(path, bytes_max, VALUES_MAX).plain(value, NESTING_MAX)
+    _text_of(plain, path, bytes_max)  # for its size
+    return plain
 
 
 def is_same(one: Json, other: Json) -> bool:
@@ -127,6 +127,44 @@ def is_same(one: Json, other: Json) -> bool:
     if isinstance(one, list) and isinstance(other, list):
         return len(one) == len(other) and all(map(is_same, one, other))
     return bool(one == other)
+
+
+def _text_of(plain: Json, path: str, bytes_max: int) -> str:
+    text = _write(plain)
+    size = len(text) if text.isascii() else len(text.encode())
+    if size > bytes_max:
+        raise PayloadError(
+            path,
+            f"is {size} bytes of JSON, the limit is {bytes_max}; "
+            "store it elsewhere and pass a reference",
+        )
+    return text
+
+
+def _parsed(body: bytes, path: str, nesting_max: int) -> Json:
+    """Parse with the standard library, whose errors say what is wrong."""
+    try:
+        # Strictly UTF-8: given bytes, the reader would guess other encodings.
+        return json.loads(body.decode(), parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise PayloadError(path, f"is nested deeper than {nesting_max}") from error
+    except (ValueError, UnicodeDecodeError) as error:
+        raise PayloadError(path, f"is not JSON: {error}") from error
+
+
+def _is_within(value: Json, levels: int) -> bool:
+    """Tell whether what was parsed keeps the limits of nesting and of integers."""
+    kind = type(value)
+    if kind is int:
+        return bool(-_INTEGER_END < value < _INTEGER_END)
+    if kind is not dict and kind is not list:
+        return True
+    if levels < 1:
+        return False
+    for item in value.values() if kind is dict else value:
+        if type(item) is not str and not _is_within(item, levels - 1):
+            return False
+    return True
 
 
 def _refuse_constant(name: str) -> None:
@@ -165,18 +203,24 @@ class _Walk:
             raise PayloadError(f"{self._path}{place}"[:200], refused.problem) from None
 
     def _plain(self, value: Json, levels: int) -> Json:
+        # Exact types first: asking whether something is a Mapping takes long.
         self._values += 1
-        if value is None or value is True or value is False:
+        kind = type(value)
+        if kind is str:
+            self._take_text(value)
             return value
+        if value is None or kind is bool:
+            return value
+        if kind is dict:
+            return self._object(value, levels)
+        if kind is list or isinstance(value, list | tuple):
+            return self._array(value, levels)
         if isinstance(value, str):
             self._take_text(value)
-        elif isinstance(value, Mapping):
+            return str.__str__(value)
+        if isinstance(value, Mapping):
             return self._object(value, levels)
-        elif isinstance(value, list | tuple):
-            return self._array(value, levels)
-        else:
-            _check_scalar(value)
-        return value
+        return _scalar(value)
 
     def _object(self, value: Mapping[Any, Json], levels: int) -> dict[str, Json]:
         self._check(levels)
@@ -186,7 +230,7 @@ class _Walk:
                 raise _Refused(f"has the key {key!r:.50}; keys must be text")
             self._take_text(key)
             try:
-                plain[key] = self._plain(item, levels - 1)
+                plain[str.__str__(key)] = self._plain(item, levels - 1)
             except _Refused as refused:
                 refused.place.append(f".{key:.100}")
                 raise
@@ -236,15 +280,17 @@ def _too_many(path: str, values_max: int) -> PayloadError:
     )
 
 
-def _check_scalar(value: Json) -> None:
+def _scalar(value: Json) -> int | float:
+    """Return a number as the plain one that it is written as."""
     if isinstance(value, int):
         if not -_INTEGER_END < value < _INTEGER_END:
             raise _Refused("is an integer beyond 64 bits; pass it as text")
-    elif isinstance(value, float):
+        return int.__pos__(value)
+    if isinstance(value, float):
         if not math.isfinite(value):
             raise _Refused(f"is {value}; JSON has no such number, use null")
-    else:
-        raise _Refused(
-            f"is of type {type(value).__name__}, which JSON does not have; "
-            "convert it first, as with model_dump(mode='json')"
-        )
+        return float.__pos__(value)
+    raise _Refused(
+        f"is of type {type(value).__name__}, which JSON does not have; "
+        "convert it first, as with model_dump(mode='json')"
+    )

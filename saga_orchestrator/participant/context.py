@@ -33,15 +33,8 @@ class StepContext:
         step: the step's name.
         direction: the step's action, or its compensation.
         attempt: the retry policy's count, from 1.
-        deadline: aware instant after which nobody waits for the answer: the
-            earliest of the run's timeout, the step's limit and the saga's
-            deadline.
         is_known: in a compensation, whether the action is known to have happened;
             its output may be None all the same.
-        idempotency_key: the same across attempts and redeliveries of this
-            direction of the step; pass it on to services that take one.
-        action_key: the action's idempotency key: how a compensation without an
-            output finds what to undo.
         fence: which dispatch this is; with ``token``, what a deferred answer
             must carry.
         token: proof that the orchestrator sent the command.
@@ -58,20 +51,42 @@ class StepContext:
         self.direction: Direction = command.fence.direction
         self.attempt = command.attempt
         self.is_known = command.is_known
-        self.idempotency_key = command.idempotency_key
-        self.action_key = command.action_key
-        ends = [now + command.timeout, command.expires_at]
-        if command.deadline_at is not None:
-            ends.append(command.deadline_at)
-        self.deadline = min(ends)
         self._command = command
+        self._now = now
         self._bytes_max = bytes_max
         self._updates: dict[str, Json] = {}
         self._emitted: list[Emission] = []
         self._claims: dict[object, bool] = {}
 
+    # Made on first use: few handlers ask.
+
+    @cached_property
+    def deadline(self) -> dt.datetime:
+        """Aware instant after which nobody waits for the answer.
+
+        The earliest of the run's timeout, the step's limit and the saga's deadline.
+        """
+        command = self._command
+        ends = [self._now + command.timeout, command.expires_at]
+        if command.deadline_at is not None:
+            ends.append(command.deadline_at)
+        return min(ends)
+
+    @cached_property
+    def idempotency_key(self) -> str:
+        """The same across attempts and redeliveries of this direction of the step.
+
+        Pass it on to services that take one.
+        """
+        return self._command.idempotency_key
+
+    @cached_property
+    def action_key(self) -> str:
+        """The action's key: how an undo without an output finds what to undo."""
+        return self._command.action_key
+
     # Copies, for in the orchestrator's process a command shares its data with
-    # the snapshot that it was built from. Made on first use: few handlers ask.
+    # the snapshot that it was built from.
 
     @cached_property
     def context(self) -> Mapping[str, Json]:

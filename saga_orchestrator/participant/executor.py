@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 
+from structlog.contextvars import bind_contextvars
+
 from saga_orchestrator.core.commands import Answer, Command, Reply
 from saga_orchestrator.core.payload import PAYLOAD_BYTES_MAX
 from saga_orchestrator.participant.answers import reply_to_error, reply_to_value
 from saga_orchestrator.participant.context import StepContext
 from saga_orchestrator.participant.handlers import Handler
-from saga_orchestrator.participant.threads import HandlerThreads, run_limit
+from saga_orchestrator.participant.run import Interrupted, Run
+from saga_orchestrator.participant.threads import HandlerThreads
 from saga_orchestrator.ports.clock import Clock
 
 HEARTBEAT_SECONDS = 20.0
@@ -29,6 +32,7 @@ async def execute(
     clock: Clock,
     threads: HandlerThreads,
     bytes_max: int = PAYLOAD_BYTES_MAX,
+    run: Run | None = None,
 ) -> Reply:
     """Run the handler and return the answer.
 
@@ -42,21 +46,28 @@ async def execute(
         clock: tells the handler until when its answer is waited for.
         threads: where sync handlers run.
         bytes_max: the limit of the output's JSON, and of the update's.
+        run: to be interrupted with.
 
     Raises:
+        Interrupted: by ``run``; there is no answer.
         asyncio.CancelledError: the caller was cancelled; there is no answer.
     """
     ctx = StepContext(command, now=clock.now(), bytes_max=bytes_max)
-    cancels = _pending_cancels()
+    run = Run() if run is None else run
+    seconds = command.timeout.total_seconds() if handler.is_async else None
     try:
-        value = await _call(handler, ctx, command, threads)
+        return await run.drive(
+            _answer(ctx, command, handler, threads=threads, bytes_max=bytes_max),
+            seconds,
+        )
+    except Interrupted:
+        raise
     except BaseException as error:
         # SystemExit too: user code raised it. And so it did with a cancellation
         # that nobody asked for.
-        if isinstance(error, asyncio.CancelledError) and _pending_cancels() > cancels:
+        if run.is_cancelled:
             raise
         return reply_to_error(ctx, error)
-    return reply_to_value(ctx, handler, value, bytes_max=bytes_max)
 
 
 async def execute_long(
@@ -67,6 +78,7 @@ async def execute_long(
     clock: Clock,
     threads: HandlerThreads,
     bytes_max: int = PAYLOAD_BYTES_MAX,
+    run: Run | None = None,
 ) -> Reply:
     """Run a long handler: say *accepted*, then beat until it ends.
 
@@ -79,22 +91,35 @@ async def execute_long(
         clock: waits between heartbeats.
         threads: where sync handlers run.
         bytes_max: as for ``execute``.
+        run: likewise.
 
     Returns:
         The final answer, which the caller sends. No heartbeat follows it.
 
     Raises:
+        Interrupted: by ``run``; there is no final answer.
         asyncio.CancelledError: the caller was cancelled; there is no final
             answer, and the orchestrator will miss the heartbeats.
     """
     await answer(Reply(command.fence, command.token, Answer.ACCEPTED, heartbeat=True))
+    ended: Reply | Interrupted
     async with asyncio.TaskGroup() as group:
         beats = group.create_task(_beat(command, answer, clock))
-        reply = await execute(
-            command, handler, clock=clock, threads=threads, bytes_max=bytes_max
-        )
+        try:
+            ended = await execute(
+                command,
+                handler,
+                clock=clock,
+                threads=threads,
+                bytes_max=bytes_max,
+                run=run,
+            )
+        except Interrupted as interrupted:  # no failure of the group
+            ended = interrupted
         beats.cancel()
-    return reply
+    if isinstance(ended, Interrupted):
+        raise ended
+    return ended
 
 
 async def _beat(
@@ -105,18 +130,26 @@ async def _beat(
         await answer(Reply(command.fence, command.token, Answer.HEARTBEAT))
 
 
-async def _call(
-    handler: Handler, ctx: StepContext, command: Command, threads: HandlerThreads
-) -> object:
+async def _answer(
+    ctx: StepContext,
+    command: Command,
+    handler: Handler,
+    *,
+    threads: HandlerThreads,
+    bytes_max: int,
+) -> Reply:
+    # For all that is logged in the run; its variables end with it.
+    bind_contextvars(
+        saga_id=ctx.saga_id,
+        step=ctx.step,
+        direction=ctx.direction.value,
+        attempt=ctx.attempt,
+    )
     arguments = handler.arguments(ctx, command)
-    seconds = command.timeout.total_seconds()
-    if not handler.is_async:
-        return await threads.run(handler.function, arguments, seconds)
-    async with run_limit(seconds):
-        value: object = await handler.function(*arguments)
-    return value
-
-
-def _pending_cancels() -> int:
-    task = asyncio.current_task()
-    return task.cancelling() if task else 0
+    value: object
+    if handler.is_async:
+        value = await handler.function(*arguments)
+    else:
+        seconds = command.timeout.total_seconds()
+        value = await threads.run(handler.function, arguments, seconds)
+    return reply_to_value(ctx, handler, value, bytes_max=bytes_max)

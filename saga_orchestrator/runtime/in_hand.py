@@ -9,58 +9,41 @@ frame again, answered or not.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from types import TracebackType
 
-
-class Interrupted(Exception):
-    """The drain's time was up; the run has no answer."""
+from saga_orchestrator.participant.run import Run
 
 
 class InHand:
     """The deliveries and long runs of one process.
 
+    ``with in_hand:`` counts what happens inside, so that a drain waits for it.
+
     Attributes:
         is_draining: nothing may begin any more.
+        waiting: the runs that wait for something, in the order they began to.
     """
 
     def __init__(self) -> None:
         self.is_draining = False
+        self.waiting: dict[Run, None] = {}
         self._count = 0
         self._empty = asyncio.Event()
         self._empty.set()
-        self._runs: dict[asyncio.Timeout, None] = {}  # in the order they began
 
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Count what happens inside, so that a drain waits for it."""
+    def __enter__(self) -> None:
         self._count += 1
         self._empty.clear()
-        try:
-            yield
-        finally:
-            self._count -= 1
-            if not self._count:
-                self._empty.set()
 
-    @asynccontextmanager
-    async def interruptible(self) -> AsyncIterator[None]:
-        """Run what is inside until it ends or the drain's time is up.
-
-        Raises:
-            Interrupted: the time was up.
-        """
-        limit = asyncio.timeout(None)
-        self._runs[limit] = None
-        try:
-            async with limit:
-                yield
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            raise Interrupted from error
-        finally:
-            del self._runs[limit]
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._count -= 1
+        if not self._count:
+            self._empty.set()
 
     async def drained(self) -> None:
         """Wait until nothing is in hand."""
@@ -68,6 +51,5 @@ class InHand:
 
     def interrupt(self) -> None:
         """End the runs that go on; each may clean up after itself."""
-        now = asyncio.get_running_loop().time()
-        for limit in self._runs:
-            limit.reschedule(now)
+        for run in list(self.waiting):
+            run.interrupt()

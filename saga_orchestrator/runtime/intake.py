@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
 from saga_orchestrator.core.commands import Command, Reply, event_of, key_of
+from saga_orchestrator.core.decision import Decision
 from saga_orchestrator.core.events import Answered, StepFailed, StepSucceeded
 from saga_orchestrator.core.fence import Fence, is_genuine
 from saga_orchestrator.core.payload import encode
@@ -39,7 +40,7 @@ from saga_orchestrator.runtime.complaints import Complaints
 from saga_orchestrator.runtime.parking import Parking
 from saga_orchestrator.runtime.pipeline import CommitPipeline
 from saga_orchestrator.runtime.routes import Routes
-from saga_orchestrator.runtime.sinks import commit_answer
+from saga_orchestrator.runtime.sinks import committed
 from saga_orchestrator.wire.envelope import COMMANDS, read_commands, read_replies
 from saga_orchestrator.wire.topology import Topology
 
@@ -152,18 +153,25 @@ class Intake:
         problems: list[SagaError] = [
             item for item in items if isinstance(item, MessageError)
         ]
-        async with asyncio.TaskGroup() as group:
-            tasks = [
-                group.create_task(self._commit(item))
-                for item in items
-                if not isinstance(item, MessageError)
-            ]
-        return problems + [found for task in tasks if (found := task.result())]
-
-    async def _commit(self, event: Answered) -> SagaError | None:
-        """Commit an answer; return why it could not be taken, or nothing."""
+        events = [item for item in items if not isinstance(item, MessageError)]
+        # All at once, so that they share a commit.
+        handed = [(event, self._pipeline.enqueue(event)) for event in events]
         try:
-            decision = await commit_answer(self._pipeline, event)
+            for event, future in handed:
+                if found := await self._committed(event, future):
+                    problems.append(found)
+        except asyncio.CancelledError:
+            for _, future in handed:
+                future.cancel()
+            raise
+        return problems
+
+    async def _committed(
+        self, event: Answered, future: asyncio.Future[Decision]
+    ) -> SagaError | None:
+        """Wait for an answer's commit; return why it could not be taken, or nothing."""
+        try:
+            decision = await committed(self._pipeline, event, future)
         except NewerDataError as error:
             return error
         except Exception as error:  # noqa: BLE001 - it must not stop its neighbours

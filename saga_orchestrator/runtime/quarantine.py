@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from saga_orchestrator.ports.clock import Clock
+
+T = TypeVar("T")
 
 ORDER_SECONDS = 0.5
 """What came back together comes within this, and draws its turn."""
@@ -28,25 +30,20 @@ class Quarantine:
         self._running = 0
         self._lone_waiting = 0
         self._lone_running = False
-        self._changed = asyncio.Condition()
+        self._changed = asyncio.Event()
 
-    @asynccontextmanager
-    async def together(self) -> AsyncIterator[None]:
+    async def together(self, run: Callable[[], Awaitable[T]]) -> T:
         """Run beside others, while nobody is alone or waits to be."""
-        async with self._changed:
-            await self._changed.wait_for(
-                lambda: not self._lone_running and not self._lone_waiting
-            )
-            self._running += 1
+        while self._lone_running or self._lone_waiting:
+            await self._change()
+        self._running += 1
         try:
-            yield
+            return await run()
         finally:
-            async with self._changed:
-                self._running -= 1
-                self._changed.notify_all()
+            self._running -= 1
+            self._changed.set()
 
-    @asynccontextmanager
-    async def alone(self) -> AsyncIterator[None]:
+    async def alone(self, run: Callable[[], Awaitable[T]]) -> T:
         """Run while nothing else does.
 
         Those that came back together go in a random order: the one that kills
@@ -56,18 +53,18 @@ class Quarantine:
         self._lone_waiting += 1
         try:
             await self._clock.sleep(self._rng.random() * ORDER_SECONDS)
-            async with self._changed:
-                await self._changed.wait_for(
-                    lambda: not self._running and not self._lone_running
-                )
-                self._lone_running = True
+            while self._running or self._lone_running:
+                await self._change()
+            self._lone_running = True
         finally:
-            async with self._changed:
-                self._lone_waiting -= 1
-                self._changed.notify_all()
+            self._lone_waiting -= 1
+            self._changed.set()
         try:
-            yield
+            return await run()
         finally:
-            async with self._changed:
-                self._lone_running = False
-                self._changed.notify_all()
+            self._lone_running = False
+            self._changed.set()
+
+    async def _change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()

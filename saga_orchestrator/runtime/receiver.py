@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import functools
 import random
-from collections.abc import Awaitable, Callable, Sequence
-
-import structlog
-from msgspec.structs import replace
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 from saga_orchestrator.core.commands import Answer, Command, Reply, routing_key
 from saga_orchestrator.core.states import Direction
 from saga_orchestrator.errors import MessageError, StoreError
 from saga_orchestrator.participant.executor import execute, execute_long
 from saga_orchestrator.participant.handlers import Handler, Handlers
+from saga_orchestrator.participant.run import Interrupted, Run, nobody_else
 from saga_orchestrator.participant.store_time import StoreTime
 from saga_orchestrator.participant.threads import HandlerThreads
 from saga_orchestrator.ports.broker import (
@@ -33,15 +33,16 @@ from saga_orchestrator.ports.broker import (
     Receipt,
 )
 from saga_orchestrator.ports.clock import Clock
+from saga_orchestrator.runtime.answering import Answering, LongAnswering
 from saga_orchestrator.runtime.backoff import Backoff
-from saga_orchestrator.runtime.in_hand import InHand, Interrupted
+from saga_orchestrator.runtime.in_hand import InHand
 from saga_orchestrator.runtime.parking import Parking
 from saga_orchestrator.runtime.quarantine import Quarantine
 from saga_orchestrator.runtime.registry import Registry
 from saga_orchestrator.runtime.sinks import Sink
 from saga_orchestrator.runtime.supervisor import Supervisor
+from saga_orchestrator.runtime.together import Serve, Together
 from saga_orchestrator.telemetry import metrics, tracing
-from saga_orchestrator.telemetry.labels import ACTIONS
 from saga_orchestrator.wire.envelope import COMMANDS, read_commands
 from saga_orchestrator.wire.frame import split
 from saga_orchestrator.wire.topology import Topology
@@ -57,6 +58,8 @@ HAND_ON_SECONDS = 2.0
 
 AGAIN = dt.timedelta(seconds=1)
 """How long a long run waits for its next process, when its own one stops."""
+
+_Execution = Callable[..., Coroutine[Any, Any, Reply]]
 
 
 class Receiver:
@@ -145,7 +148,7 @@ class Receiver:
         self._consumers.append(consumer)
 
     async def _handle(self, delivery: Delivery, queue: str, service: Handlers) -> None:
-        with self._in_hand.held():
+        with self._in_hand:
             try:
                 may_ack = await self._process(delivery, queue, service)
             except StoreError as error:
@@ -166,32 +169,32 @@ class Receiver:
             return False
         for command in commands:
             self._store_time.hear(command)
+        serve = functools.partial(self._serve, queue, service)
         suspect = delivery.redelivered or QUARANTINE_HEADER in delivery.headers
         if suspect and len(commands) > 1:
             await self._split(delivery.body, queue)
             return True
         if suspect:
-            return await self._run_suspect(commands[0], queue, service)
-        async with self._quarantine.together():
-            runs = [self._run(command, queue, service) for command in commands]
-            done = await asyncio.gather(*runs, return_exceptions=True)
-        for problem in done:
-            if isinstance(problem, BaseException):
-                raise problem
+            return await self._run_suspect(commands[0], serve)
+        together = Together(commands, serve, self._clock)
+        done = await self._quarantine.together(together.run)
         if all(done):
             return True
         bodies = zip(split(delivery.body), done, strict=True)
         return await self._put_back([body for body, end in bodies if not end], queue)
 
-    async def _run_suspect(
-        self, command: Command, queue: str, service: Handlers
-    ) -> bool:
+    async def _run_suspect(self, command: Command, serve: Serve) -> bool:
         """Run a command that came back: alone, and only if it is still awaited."""
         if not await self._sink.is_awaited(command.fence):
             return True  # answered before; nothing has to wait for it
-        async with self._quarantine.alone():
+
+        async def run() -> bool:
             awaited = await self._sink.is_awaited(command.fence)
-            return not awaited or await self._run(command, queue, service)
+            return not awaited or all(
+                await Together([command], serve, self._clock).run()
+            )
+
+        return await self._quarantine.alone(run)
 
     async def _split(self, body: bytes, queue: str) -> None:
         """Put each command of a frame that came back into a message of its own."""
@@ -215,110 +218,88 @@ class Receiver:
         receipts = await self._broker.publish(_messages(bodies, queue))
         return all(receipt is Receipt.CONFIRMED for receipt in receipts)
 
-    async def _run(self, command: Command, queue: str, service: Handlers) -> bool:
-        """Run one command until its answer is safe; False: it has none, draining."""
-        with structlog.contextvars.bound_contextvars(
-            saga_id=command.owner,
-            step=command.fence.step,
-            direction=str(command.fence.direction),
-            attempt=command.attempt,
-        ):
-            return await self._serve(command, queue, service)
-
-    async def _serve(self, command: Command, queue: str, service: Handlers) -> bool:
+    async def _serve(
+        self,
+        queue: str,
+        service: Handlers,
+        command: Command,
+        when_it_waits: Callable[[], None],
+    ) -> Answering:
+        """Run one command; its answer is on its way, or it has none, draining."""
         handler = service.get(command.fence.direction, command.action)
-        answers = _Answers(self._sink, queue)
+        if handler is not None and handler.long:
+            return self._begin_long(command, handler, queue)
+        answering = Answering(self._sink, queue)
+        reply: Reply | None
         if handler is None:
             missing = f"queue {queue} has no handler for {command.action}"
-            await answers.send(_later(command, missing, PUT_OFF))
-            return True
-        if handler.long:
-            return await self._begin_long(command, handler, queue, answers)
-        reply = await self._perform(
-            command,
-            queue,
-            lambda: execute(command, handler, clock=self._clock, threads=self._threads),
-        )
-        if reply is None:
-            return False
-        await answers.send(reply)
-        return True
-
-    async def _begin_long(
-        self, command: Command, handler: Handler, queue: str, answers: _Answers
-    ) -> bool:
-        """Begin a long handler; return when its *accepted* is safe."""
-
-        async def run() -> None:
-            with self._in_hand.held():
-                try:
-                    await work()
-                finally:
-                    answers.settled.set()
-
-        async def work() -> None:
+            reply = _later(command, missing, PUT_OFF)
+        else:
             reply = await self._perform(
                 command,
                 queue,
-                lambda: execute_long(
-                    command,
-                    handler,
-                    answers.send,
-                    clock=self._clock,
-                    threads=self._threads,
-                ),
+                functools.partial(execute, command, handler),
+                when_it_waits,
             )
-            if reply is None and answers.are_sent:
+        if reply is not None:
+            answering.hand_over(reply)
+        return answering
+
+    def _begin_long(
+        self, command: Command, handler: Handler, queue: str
+    ) -> LongAnswering:
+        """Begin a long handler; its *accepted* is on its way."""
+        answering = LongAnswering(self._sink, queue)
+        execution = functools.partial(execute_long, command, handler, answering.send)
+
+        async def run() -> None:
+            with self._in_hand:
+                try:
+                    await work()
+                finally:
+                    answering.ended()
+
+        async def work() -> None:
+            reply = await self._perform(command, queue, execution)
+            if reply is None and answering.are_sent:
                 # Its delivery is gone: only an answer brings it back.
                 reply = _later(command, "its process was stopped", AGAIN)
             if reply is not None:
-                await answers.send(reply)
+                await answering.send(reply)
 
         self._supervisor.once(f"long {command.action}", run)
-        await answers.settled.wait()
-        return answers.are_sent
+        return answering
 
     async def _perform(
-        self, command: Command, queue: str, run: Callable[[], Awaitable[Reply]]
+        self,
+        command: Command,
+        queue: str,
+        execution: _Execution,
+        when_it_waits: Callable[[], None] = nobody_else,
     ) -> Reply | None:
         """Run a handler when it is its turn; None: a drain left it without answer."""
-        async with self._slots[command.fence.direction]:
+        slots = self._slots[command.fence.direction]
+        if slots.locked():
+            when_it_waits()
+        async with slots:
             if self._in_hand.is_draining:
                 return None
             if self._store_time.is_late(command):
                 return self._store_time.put_off(command)
             begun = self._clock.monotonic()
+            run = Run(self._in_hand.waiting, when_it_waits)
             try:
-                async with self._in_hand.interruptible():
-                    with tracing.running(command, queue) as traced:
-                        reply = traced.ended(await run())
+                with tracing.running(command, queue) as traced:
+                    reply = traced.ended(
+                        await execution(
+                            clock=self._clock, threads=self._threads, run=run
+                        )
+                    )
             except Interrupted:
                 return None
-            metrics.HANDLER_DURATION.labels(
-                *ACTIONS.label(command.action), str(reply.answer)
-            ).observe(self._clock.monotonic() - begun)
+            took = self._clock.monotonic() - begun
+            metrics.handler_duration(command.action, reply.answer).observe(took)
             return reply
-
-
-class _Answers:
-    """Sends a command's answers, marked with the queue it came from.
-
-    Attributes:
-        are_sent: whether one was sent and is safe.
-        settled: set when the delivery's fate is known.
-    """
-
-    def __init__(self, sink: Sink, queue: str) -> None:
-        self._sink = sink
-        self._queue = queue
-        self.are_sent = False
-        self.settled = asyncio.Event()
-
-    async def send(self, reply: Reply) -> None:
-        """Hand an answer on; return when it is safe."""
-        await self._sink.answer(replace(reply, answered_by=self._queue))
-        self.are_sent = True
-        self.settled.set()
 
 
 def queue_of(service: Handlers, direction: Direction, topology: Topology) -> QueueSpec:

@@ -10,7 +10,7 @@ import asyncio
 import random
 from collections import deque
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
@@ -28,19 +28,31 @@ from saga_orchestrator.runtime.outage import Outage
 from saga_orchestrator.runtime.pipeline import CommitPipeline
 from saga_orchestrator.runtime.routes import Routes
 from saga_orchestrator.wire.envelope import REPLIES
-from saga_orchestrator.wire.frame import COMMANDS_MAX, pack_replies, split_replies
+from saga_orchestrator.wire.frame import COMMANDS_MAX, pack_replies
 
 _log = structlog.get_logger("saga.sink")
 
 
 class Sink(Protocol):
-    """Takes answers; returns when they cannot be lost any more."""
+    """Takes answers, until they cannot be lost any more."""
 
-    async def answer(self, reply: Reply) -> None:
-        """Hand over one answer; the command may be acknowledged afterwards.
+    def answer(self, reply: Reply) -> asyncio.Future[Any]:
+        """Hand over one answer, at once.
+
+        Returns:
+            A future that is done when the answer is safe; the command may be
+            acknowledged then. Where it has a ``StoreError``, ``refused`` goes on.
 
         Raises:
-            StoreError: the store will never take it, nor that it failed.
+            StoreUnavailableError: the process is being closed.
+        """
+        ...
+
+    async def refused(self, reply: Reply, error: StoreError) -> None:
+        """Do what is left to do for an answer that the store refused.
+
+        Raises:
+            StoreError: it will never take it, nor that it failed.
         """
         ...
 
@@ -53,8 +65,10 @@ class Sink(Protocol):
         ...
 
 
-async def commit_answer(pipeline: CommitPipeline, event: Answered) -> Decision:
-    """Commit an answer, however long the store is away.
+async def committed(
+    pipeline: CommitPipeline, event: Answered, future: asyncio.Future[Decision]
+) -> Decision:
+    """Wait for an answer's commit, however long the store is away.
 
     An answer that the store refuses to keep ends its step as unknown: the
     handler ran, and running it again would bring the same answer.
@@ -64,18 +78,24 @@ async def commit_answer(pipeline: CommitPipeline, event: Answered) -> Decision:
         StoreError: the store refuses that too.
     """
     try:
-        return await pipeline.submit(event)
+        return await future
     except NewerDataError:
         raise
     except StoreError as error:
-        failure = StepFailed(
-            event.fence,
-            refused=False,
-            error_type="UnstorableAnswer",
-            error=str(error)[:500],
-            retryable=False,
-        )
-        return await pipeline.submit(failure)
+        return await _commit_refusal(pipeline, event, error)
+
+
+async def _commit_refusal(
+    pipeline: CommitPipeline, event: Answered, error: StoreError
+) -> Decision:
+    failure = StepFailed(
+        event.fence,
+        refused=False,
+        error_type="UnstorableAnswer",
+        error=str(error)[:500],
+        retryable=False,
+    )
+    return await pipeline.submit(failure)
 
 
 class LocalSink:
@@ -103,13 +123,17 @@ class LocalSink:
         self._outage = outage
         self._elsewhere = elsewhere
 
-    async def answer(self, reply: Reply) -> None:
+    def answer(self, reply: Reply) -> asyncio.Future[Any]:
         """Commit the answer, however long the store is away."""
         self._routes.answered(reply.fence, reply.answered_by)
-        try:
-            await commit_answer(self._pipeline, event_of(reply))
-        except NewerDataError:
+        return self._pipeline.enqueue(event_of(reply))
+
+    async def refused(self, reply: Reply, error: StoreError) -> None:
+        """Leave it to a newer release, or commit that it was refused."""
+        if isinstance(error, NewerDataError):
             await self._elsewhere.answer(reply)
+        else:
+            await _commit_refusal(self._pipeline, event_of(reply), error)
 
     async def is_awaited(self, fence: Fence) -> bool:
         """Ask the store, however long it is away."""
@@ -148,12 +172,16 @@ class RemoteSink:
         self._gathered: deque[tuple[Reply, asyncio.Future[None]]] = deque()
         self._arrived = asyncio.Event()
 
-    async def answer(self, reply: Reply) -> None:
-        """Return when the broker has confirmed the answer."""
+    def answer(self, reply: Reply) -> asyncio.Future[Any]:
+        """Publish the answer; it is safe when the broker has confirmed it."""
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._gathered.append((reply, done))
         self._arrived.set()
-        await done
+        return done
+
+    async def refused(self, reply: Reply, error: StoreError) -> None:
+        """Raise the error: here no store refuses anything."""
+        raise error
 
     async def is_awaited(self, fence: Fence) -> bool:
         """Say yes: only the orchestrator's store could tell."""
@@ -174,8 +202,8 @@ class RemoteSink:
 
     async def _publish(self, replies: Sequence[Reply]) -> None:
         messages = [
-            OutgoingMessage(self._queue, pack_replies(group), REPLIES, exchange="")
-            for group in split_replies(replies)
+            OutgoingMessage(self._queue, body, REPLIES, exchange="")
+            for body in pack_replies(replies)
         ]
         backoff = Backoff(self._rng)
         while True:

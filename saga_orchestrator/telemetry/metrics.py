@@ -12,6 +12,7 @@ For all processes on one store:
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from prometheus_client import (
     REGISTRY,
@@ -22,6 +23,8 @@ from prometheus_client import (
     generate_latest,
 )
 from prometheus_client.registry import Collector
+
+from saga_orchestrator.telemetry.labels import ACTIONS
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -89,6 +92,13 @@ HANDLER_DURATION = Histogram(
     ["action", "answer"],
     buckets=_LONG,
 )
+
+
+@lru_cache(maxsize=1024)
+def handler_duration(action: str, answer: str) -> Histogram:
+    """Return the series of an action's runs that ended so; finding it takes long."""
+    return HANDLER_DURATION.labels(*ACTIONS.label(action), str(answer))
+
 
 # -- messages -------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib.metadata import version
 
 from msgspec.structs import replace
@@ -60,12 +60,13 @@ def starting(saga_name: str) -> Iterator[str]:
         yield traceparent_of(span)
 
 
-@contextmanager
-def running(command: Command, queue: str) -> Iterator[Run]:
+def running(command: Command, queue: str) -> AbstractContextManager[Run]:
     """Make a span of a handler's run, below the start of its saga."""
-    if not is_on():
-        yield Run(None)
-        return
+    return _traced(command, queue) if is_on() else _UNTRACED
+
+
+@contextmanager
+def _traced(command: Command, queue: str) -> Iterator[Run]:
     with _tracer().start_as_current_span(
         f"process {command.action}",
         context=_context_of(command.traceparent),
@@ -102,6 +103,9 @@ class Run:
             # Its text may hold a customer's data, and stays in the saga's history.
             self._span.set_status(Status(StatusCode.ERROR))
         return replace(reply, traceparent=traceparent_of(self._span))
+
+
+_UNTRACED = nullcontext(Run(None))
 
 
 def traceparent_of(span: Span) -> str:

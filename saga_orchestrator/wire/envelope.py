@@ -29,9 +29,10 @@ some; an unknown version or a missing field is malformed.
 from __future__ import annotations
 
 import datetime as dt
-import json
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
+import msgspec
 from pydantic import (
     AwareDatetime,
     BaseModel,
@@ -58,6 +59,18 @@ from saga_orchestrator.errors import (
     PayloadError,
     UnsupportedVersionError,
 )
+from saga_orchestrator.wire.structs import (
+    GENERATION_MAX,
+    ITEMS_MAX,
+    MILLIS_MAX,
+    TEXT_MAX,
+    CommandsStruct,
+    CommandStruct,
+    RepliesStruct,
+    ReplyStruct,
+)
+
+T = TypeVar("T")
 
 VERSION = 1
 MESSAGE_BYTES_MAX = 8 * 1024 * 1024
@@ -70,10 +83,9 @@ ERROR_CHARS_MAX = 2000
 TRACEPARENT_MAX = 55
 ENVELOPE_LEVELS = 5
 """How deep a payload stands in a message, at most: in ``outputs`` of a command."""
-_MILLIS_MAX = 10**12
 
-_Generation = Annotated[int, Field(ge=1, le=2**32 - 1)]
-_Text = Annotated[str, Field(max_length=300)]
+_Generation = Annotated[int, Field(ge=1, le=GENERATION_MAX)]
+_Text = Annotated[str, Field(max_length=TEXT_MAX)]
 
 
 def _text_or_nothing(value: object) -> str:
@@ -97,10 +109,6 @@ class _FenceFields(BaseModel):
     token: _Text
     """Proof that the orchestrator sent the four fields above; opaque."""
 
-    def fence(self) -> Fence:
-        """Return the dispatch that the fields name."""
-        return Fence(SagaId(self.saga_id), self.step, self.direction, self.generation)
-
 
 class CommandFields(_FenceFields):
     """Do a step's action, or undo it."""
@@ -123,7 +131,7 @@ class CommandFields(_FenceFields):
     """For an undo what the action answered; null where nobody knows."""
     outputs: dict[str, Any] = Field(default_factory=dict)
     """The outputs of the steps that this one directly depends on, by name."""
-    timeout_ms: Annotated[int, Field(gt=0, le=_MILLIS_MAX)]
+    timeout_ms: Annotated[int, Field(gt=0, le=MILLIS_MAX)]
     """Bounds one run of the handler, in milliseconds."""
     expires_at: Annotated[AwareDatetime, Field(strict=False)]
     """After this instant the command is not to be begun."""
@@ -165,7 +173,7 @@ class ReplyFields(_FenceFields):
     """For people; cut after 2,000 characters."""
     retryable: bool = True
     """False: no further attempt, whatever the retry policy says."""
-    delay_ms: Annotated[int, Field(ge=0, le=_MILLIS_MAX)] = 0
+    delay_ms: Annotated[int, Field(ge=0, le=MILLIS_MAX)] = 0
     """For "retry_later": milliseconds until the next try; its outcome stays open."""
     heartbeat: bool = False
     """For "accepted": heartbeats will follow."""
@@ -185,17 +193,17 @@ class CommandMessage(BaseModel):
     """Commands for one queue, of one routing key."""
 
     v: Literal[1]
-    commands: Annotated[list[CommandFields], Field(min_length=1, max_length=1000)]
+    commands: Annotated[list[CommandFields], Field(min_length=1, max_length=ITEMS_MAX)]
 
 
 class ReplyMessage(BaseModel):
     """Answers of a participant, to any commands."""
 
     v: Literal[1]
-    replies: Annotated[list[ReplyFields], Field(min_length=1, max_length=1000)]
+    replies: Annotated[list[ReplyFields], Field(min_length=1, max_length=ITEMS_MAX)]
 
 
-def command_text(command: Command) -> str:
+def command_text(command: Command) -> bytes:
     """Return one command's JSON, to be framed."""
     document: dict[str, Json] = {
         **_fence_document(command.fence, command.token),
@@ -222,16 +230,16 @@ def command_text(command: Command) -> str:
         document["is_known"] = True
     if command.traceparent:
         document["traceparent"] = command.traceparent
-    return _text(document)
+    return write(document)
 
 
-def reply_text(reply: Reply) -> str:
+def reply_text(reply: Reply) -> bytes:
     """Return one reply's JSON, to be framed; defaults are left out."""
     document: dict[str, Json] = {
         **_fence_document(reply.fence, reply.token),
         "answer": reply.answer,
         "output": reply.output,
-        "update": dict(reply.update),
+        "update": reply.update,
         "error_type": reply.error_type,
         "error": reply.error[:ERROR_CHARS_MAX],
         "retryable": reply.retryable,
@@ -246,7 +254,7 @@ def reply_text(reply: Reply) -> str:
         document["events"] = [
             {"type": one.type, "payload": one.payload} for one in reply.emitted
         ]
-    return _text(document)
+    return write(document)
 
 
 def excess(body: bytes) -> str:
@@ -265,13 +273,8 @@ def read_commands(body: bytes) -> list[Command]:
         MalformedMessageError: names the field.
         UnsupportedVersionError: of a version that this code does not speak.
     """
-    document = read_document(body)
-    try:
-        fields = CommandMessage.model_validate(document).commands
-    except ValidationError as error:
-        raise MalformedMessageError(_problem(error)) from error
-    raw = document["commands"]
-    return [_command(item, "input" in raw[i]) for i, item in enumerate(fields)]
+    message = _fitting(read_document(body), CommandsStruct, CommandMessage)
+    return [_command(fields) for fields in message.commands]
 
 
 def read_replies(body: bytes) -> list[Reply]:
@@ -281,11 +284,8 @@ def read_replies(body: bytes) -> list[Reply]:
         MalformedMessageError: names the field.
         UnsupportedVersionError: of a version that this code does not speak.
     """
-    try:
-        fields = ReplyMessage.model_validate(read_document(body)).replies
-    except ValidationError as error:
-        raise MalformedMessageError(_problem(error)) from error
-    return [_reply(item) for item in fields]
+    message = _fitting(read_document(body), RepliesStruct, ReplyMessage)
+    return [_reply(fields) for fields in message.replies]
 
 
 def read_document(body: bytes) -> dict[str, Any]:
@@ -315,9 +315,23 @@ def read_document(body: bytes) -> dict[str, Any]:
     return document
 
 
-def _command(fields: CommandFields, has_input: bool) -> Command:
+def _fitting(document: Json, kind: type[T], model: type[BaseModel]) -> T:
+    """Return a document's fields, which fit the model."""
+    try:
+        return msgspec.convert(document, kind)
+    except msgspec.ValidationError:
+        pass
+    try:
+        judged = model.model_validate(document)
+    except ValidationError as error:
+        raise MalformedMessageError(_problem(error)) from error
+    return msgspec.convert(judged.model_dump(exclude_unset=True), kind)
+
+
+def _command(fields: CommandStruct) -> Command:
+    has_input = fields.input is not msgspec.UNSET
     return Command(
-        fence=fields.fence(),
+        fence=_fence(fields),
         token=fields.token,
         saga_name=fields.saga,
         action=fields.action,
@@ -332,13 +346,13 @@ def _command(fields: CommandFields, has_input: bool) -> Command:
         as_of=fields.as_of,
         undoes=None if fields.undoes is None else SagaId(fields.undoes),
         is_known=fields.is_known,
-        traceparent=fields.traceparent,
+        traceparent=_text_or_nothing(fields.traceparent),
     )
 
 
-def _reply(fields: ReplyFields) -> Reply:
+def _reply(fields: ReplyStruct) -> Reply:
     return Reply(
-        fence=fields.fence(),
+        fence=_fence(fields),
         token=fields.token,
         answer=fields.answer,
         output=fields.output,
@@ -350,8 +364,14 @@ def _reply(fields: ReplyFields) -> Reply:
         heartbeat=fields.heartbeat,
         effect=fields.effect,
         answered_by=fields.answered_by,
-        traceparent=fields.traceparent,
+        traceparent=_text_or_nothing(fields.traceparent),
         emitted=tuple(Emission(one.type, one.payload) for one in fields.events),
+    )
+
+
+def _fence(fields: CommandStruct | ReplyStruct) -> Fence:
+    return Fence(
+        SagaId(fields.saga_id), fields.step, fields.direction, fields.generation
     )
 
 
@@ -368,11 +388,20 @@ def _fence_document(fence: Fence, token: str) -> dict[str, Json]:
 def _millis(duration: dt.timedelta) -> int:
     """Return whole milliseconds, never less than asked for."""
     whole, rest = divmod(duration, dt.timedelta(milliseconds=1))
-    return min(max(whole + bool(rest), 0), _MILLIS_MAX)
+    return min(max(whole + bool(rest), 0), MILLIS_MAX)
 
 
-def _text(document: dict[str, Json]) -> str:
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+def _writable(value: object) -> object:
+    """Return what the writer does not know as something that it does."""
+    if isinstance(value, str):  # a kind of text of the user's own
+        return str.__str__(value)
+    if isinstance(value, Mapping):
+        return dict(value)
+    raise TypeError(f"{type(value).__name__} cannot travel as JSON")
+
+
+write = msgspec.json.Encoder(enc_hook=_writable).encode
+"""Returns a document's compact JSON. Its values were checked at the door."""
 
 
 def _problem(error: ValidationError) -> str:

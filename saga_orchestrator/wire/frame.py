@@ -7,8 +7,7 @@ that a command that harms its consumer takes no neighbour with it.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from msgspec import Struct
 
@@ -19,6 +18,7 @@ from saga_orchestrator.wire.envelope import (
     command_text,
     read_document,
     reply_text,
+    write,
 )
 
 COMMANDS_MAX = 32
@@ -48,7 +48,7 @@ def pack(commands: Iterable[Command]) -> list[Frame]:
     A command that is larger than a frame may be travels in a frame of its own.
     """
     frames: list[Frame] = []
-    filling: dict[str, list[tuple[Fence, str]]] = {}
+    filling: dict[str, list[tuple[Fence, bytes]]] = {}
     sizes: dict[str, int] = {}
     for command in commands:
         key = command.routing_key
@@ -77,47 +77,38 @@ def split(body: bytes) -> list[bytes]:
     """
     document = read_document(body)
     return [
-        json.dumps(
-            {**document, "commands": [command]},
-            ensure_ascii=False,
-            separators=(",", ":"),
-        ).encode()
-        for command in document["commands"]
+        write({**document, "commands": [command]}) for command in document["commands"]
     ]
 
 
-def pack_replies(replies: Sequence[Reply]) -> bytes:
-    """Return one message body of replies; ``split_replies`` says how many fit."""
-    return _body("replies", [reply_text(reply) for reply in replies])
-
-
-def split_replies(replies: Iterable[Reply]) -> list[list[Reply]]:
-    """Split replies into messages within the limits of a frame, in order.
+def pack_replies(replies: Iterable[Reply]) -> list[bytes]:
+    """Pack replies into messages within the limits of a frame, in order.
 
     A reply that is larger than a frame may be is in a message of its own.
     """
-    groups: list[list[Reply]] = []
+    groups: list[list[bytes]] = []
     room = 0
     for reply in replies:
-        size = _weight(reply_text(reply))
+        text = reply_text(reply)
+        size = _weight(text)
         if not groups or len(groups[-1]) == COMMANDS_MAX or size > room:
             groups.append([])
             room = _ROOM
-        groups[-1].append(reply)
+        groups[-1].append(text)
         room -= size
-    return groups
+    return [_body("replies", texts) for texts in groups]
 
 
-def _weight(text: str) -> int:
+def _weight(text: bytes) -> int:
     """Return what an item takes of a frame's room: its bytes, or its values."""
-    values = sum(text.count(sign) for sign in ",[{")
-    return max(len(text.encode()) + 1, values * _BYTES_PER_VALUE)
+    values = text.count(b",") + text.count(b"[") + text.count(b"{")
+    return max(len(text) + 1, values * _BYTES_PER_VALUE)
 
 
-def _frame(key: str, items: list[tuple[Fence, str]]) -> Frame:
+def _frame(key: str, items: list[tuple[Fence, bytes]]) -> Frame:
     body = _body("commands", [text for _, text in items])
     return Frame(key, body, tuple(fence for fence, _ in items))
 
 
-def _body(kind: str, texts: list[str]) -> bytes:
-    return f'{{"v":{VERSION},"{kind}":[{",".join(texts)}]}}'.encode()
+def _body(kind: str, texts: list[bytes]) -> bytes:
+    return b'{"v":%d,"%b":[%b]}' % (VERSION, kind.encode(), b",".join(texts))

@@ -273,7 +273,7 @@ async def _is_bound(url: str) -> bool:
 
 
 async def _send(broker: RabbitBroker, reply: Reply) -> list[Receipt]:
-    body = pack_replies([reply])
+    body = pack_replies([reply])[0]
     message = OutgoingMessage("saga.replies", body, REPLIES, exchange="")
     return await broker.publish([message])
 

@@ -121,7 +121,7 @@ class Hostile:
         return True
 
     async def _reply(self, reply: Reply) -> None:
-        await self._send(pack_replies([reply]))
+        await self._send(pack_replies([reply])[0])
 
     async def _send(self, body: bytes) -> None:
         queue = self._world.topology.replies

@@ -52,7 +52,7 @@ class Outside:
     async def answer(self, reply: Reply) -> None:
         """Send an answer."""
         queue = self._world.topology.replies
-        body = pack_replies([reply])
+        body = pack_replies([reply])[0]
         await self.publish(OutgoingMessage(queue, body, REPLIES, exchange=""))
 
     async def _work(self, ctx: StepContext, rng: random.Random, mood: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
+import enum
 import itertools
 import json
 import math
@@ -284,3 +285,80 @@ def test_large_input_is_bounded_before_it_is_parsed() -> None:
     with pytest.raises(PayloadError, match="the limit is"):
         decode(body, "x")
     assert time.perf_counter() - began < 0.05
+
+
+_NUMBERS = st.sampled_from(
+    [
+        *("0", "-0", "-0.0", "1e2", "1E+2", "0.1", "1e-400", "5e-324", "1.5e308"),
+        *(str(2**63 - 1), str(2**63), str(-(2**63)), str(1 - 2**63), str(2**64)),
+        *("1e309", "0.1" + "0" * 400 + "1", "123456789012345678901234567890.5"),
+        *("9007199254740993.0", "2.2250738585072011e-308", "01", "1.", "NaN"),
+    ]
+)
+_STRINGS = st.sampled_from(
+    [
+        *('"a"', '"\\u0000"', '"\\ud800"', '"\\udc00"', '"\\ud83d\\ude00"', '"\\/\\n"'),
+        *(
+            '"\\u00e9"',
+            '"\u00e9"',
+            '"\\\\u0000"',
+            '"a\tb"',
+            '"\\x"',
+            '"\x7f"',
+            '"\\ude00\\ud83d"',
+        ),
+    ]
+)
+_TEXTS = st.recursive(
+    _NUMBERS | _STRINGS | st.sampled_from(["null", "true", "false", "nul"]),
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda items: f"[{','.join(items)}]")
+        | st.lists(st.tuples(_STRINGS, inner), max_size=3).map(
+            lambda pairs: "{" + ", ".join(f"{k}:{v}" for k, v in pairs) + "}"
+        )
+    ),
+    max_leaves=5,
+)
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(name)
+
+
+@settings(max_examples=400, deadline=None)
+@given(_TEXTS)
+def test_the_fast_reader_reads_as_the_standard_library(text: str) -> None:
+    """The same values of the same types, and the same is refused."""
+    try:
+        # A constant is refused where it stands, also where its key comes again.
+        expected = normalise(json.loads(text, parse_constant=_no_constant), "x")
+    except (ValueError, PayloadError):
+        with pytest.raises(PayloadError):
+            decode(text, "x")
+        return
+    value = decode(text, "x")
+    assert (value, repr(value)) == (expected, repr(expected))
+
+
+def test_kinds_of_the_users_own_become_plain() -> None:
+    """A text, a number, an object of another class is read as what it is written as."""
+
+    class Text(str):
+        __slots__ = ()
+
+        def __str__(self) -> str:
+            return "another"
+
+    class Number(int):
+        __slots__ = ()
+
+    class Real(float):
+        __slots__ = ()
+
+    class Word(enum.StrEnum):
+        YES = "yes"
+
+    value = {Text("k"): [Text("v"), Number(3), Real(0.5), Word.YES], Word.YES: (True,)}
+    again = normalise(value, "x")
+    assert repr(again) == "{'k': ['v', 3, 0.5, 'yes'], 'yes': [True]}"
+    assert encode(value, "x") == json.dumps(again, separators=(",", ":"))

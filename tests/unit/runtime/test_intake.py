@@ -77,7 +77,9 @@ class Outside:
 
     async def reply(self, *replies: Reply) -> None:
         """Send answers in one message."""
-        await put(self.broker, TOPOLOGY.replies, pack_replies(replies), "saga.replies")
+        await put(
+            self.broker, TOPOLOGY.replies, pack_replies(replies)[0], "saga.replies"
+        )
 
     async def quiet(self) -> None:
         """Wait until the intake has nothing left."""

@@ -188,7 +188,7 @@ class Reality:
         await self._reply(Reply(ctx.fence, ctx.token, Answer.SUCCEEDED, fate.output))
 
     async def _reply(self, reply: Reply) -> None:
-        body = pack_replies([replace(reply, answered_by="late")])
+        body = pack_replies([replace(reply, answered_by="late")])[0]
         message = OutgoingMessage(TOPOLOGY.replies, body, REPLIES, exchange="")
         await self._broker.publish([message])
 

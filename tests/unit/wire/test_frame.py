@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 from msgspec import structs
 
 from saga_orchestrator.core.states import Direction
-from saga_orchestrator.wire.envelope import excess, read_commands
+from saga_orchestrator.wire.envelope import excess, read_commands, read_replies
 from saga_orchestrator.wire.frame import (
     BYTES_MAX,
     COMMANDS_MAX,
     pack,
     pack_replies,
     split,
-    split_replies,
 )
 from tests.unit.wire.samples import SAGA_ID, command, fence, reply
 
@@ -68,9 +67,9 @@ def test_a_full_frame_has_no_more_values_than_its_reader_takes():
     frames = pack(_numbered(64, context={"x": dense}))
     assert {excess(frame.body) for frame in frames} == {""}
     assert sum(len(read_commands(frame.body)) for frame in frames) == 64
-    groups = split_replies([reply(output=dense) for _ in range(64)])
-    assert {excess(pack_replies(group)) for group in groups} == {""}
-    assert sum(map(len, groups)) == 64
+    bodies = pack_replies(reply(output=dense) for _ in range(64))
+    assert {excess(body) for body in bodies} == {""}
+    assert sum(len(read_replies(body)) for body in bodies) == 64
 
 
 def test_a_large_command_travels_alone():

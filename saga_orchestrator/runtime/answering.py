@@ -1,0 +1,84 @@
+"""A command's answers on their way: when one is safe, the command may be forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from msgspec.structs import replace
+
+from saga_orchestrator.core.commands import Reply
+from saga_orchestrator.errors import StoreError
+from saga_orchestrator.runtime.sinks import Sink
+
+
+class Answering:
+    """The one answer of an ordinary run, or none: a drain left the command."""
+
+    def __init__(self, sink: Sink, queue: str) -> None:
+        """Prepare for an answer.
+
+        Args:
+            sink: where it goes.
+            queue: the command's, which the answer is marked with.
+        """
+        self._sink = sink
+        self._queue = queue
+        self._handed: tuple[Reply, asyncio.Future[Any]] | None = None
+
+    def hand_over(self, reply: Reply) -> None:
+        """Hand the answer to the sink; nobody has to wait for it yet."""
+        marked = replace(reply, answered_by=self._queue)
+        self._handed = (marked, self._sink.answer(marked))
+
+    async def is_safe(self) -> bool:
+        """Wait until the answer cannot be lost; False: there is none.
+
+        Raises:
+            StoreError: the store will never take it.
+        """
+        if self._handed is None:
+            return False
+        reply, future = self._handed
+        try:
+            await future
+        except StoreError as error:
+            await self._sink.refused(reply, error)
+        return True
+
+    def forget(self) -> None:
+        """Wait for nothing: the process ends."""
+        if self._handed is not None:
+            self._handed[1].cancel()
+
+
+class LongAnswering(Answering):
+    """The answers of a long run; with the first the fate of its delivery is settled.
+
+    Attributes:
+        are_sent: whether one was sent and is safe.
+    """
+
+    def __init__(self, sink: Sink, queue: str) -> None:
+        super().__init__(sink, queue)
+        self.are_sent = False
+        self._settled = asyncio.Event()
+
+    async def send(self, reply: Reply) -> None:
+        """Hand an answer on; return when it is safe."""
+        self.hand_over(reply)
+        await super().is_safe()
+        self.are_sent = True
+        self._settled.set()
+
+    def ended(self) -> None:
+        """Say that no answer follows."""
+        self._settled.set()
+
+    async def is_safe(self) -> bool:
+        """Wait until the first answer is safe; False: it ended without one."""
+        await self._settled.wait()
+        return self.are_sent
+
+    def forget(self) -> None:
+        """Leave the run alone: it is not the delivery's."""

@@ -1,0 +1,83 @@
+"""The commands of one delivery, run together, each with an answer of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+
+from saga_orchestrator.core.commands import Command
+from saga_orchestrator.ports.clock import Clock
+from saga_orchestrator.runtime.answering import Answering
+
+TURN_SECONDS = 0.005
+"""Handlers that compute and never wait leave the loop to others after so long."""
+
+Serve = Callable[[Command, Callable[[], None]], Awaitable[Answering]]
+"""Runs a command; calls what it is given where it must wait."""
+
+
+class Together:
+    """Runs commands one after the other, for as long as none of them waits.
+
+    A task for each would cost more than most handlers do. A handler that waits keeps
+    the task that it began in, for it may have taken it for its own: a time limit that
+    it has set there cancels it. The others go on in tasks of their own.
+    """
+
+    def __init__(self, commands: Sequence[Command], serve: Serve, clock: Clock) -> None:
+        self._serve = serve
+        self._clock = clock
+        self._left = deque(enumerate(commands))
+        unanswered = asyncio.CancelledError("its task was cancelled")
+        self._ends: list[Answering | BaseException] = [unanswered] * len(commands)
+        self._group = asyncio.TaskGroup()
+
+    async def run(self) -> list[bool]:
+        """Run all to their ends; tell of each whether its answer is safe.
+
+        Raises:
+            StoreError: the store will never take one of the answers; all others
+                are safe.
+        """
+        try:
+            async with self._group:
+                await self._run_left()
+            return await self._all_safe()
+        except asyncio.CancelledError:
+            for end in self._ends:
+                if isinstance(end, Answering):
+                    end.forget()
+            raise
+
+    async def _run_left(self) -> None:
+        begun = self._clock.monotonic()
+        while self._left:
+            await self._run(*self._left.popleft())
+            if self._clock.monotonic() - begun > TURN_SECONDS:
+                await self._clock.sleep(0)
+                begun = self._clock.monotonic()
+
+    async def _run(self, place: int, command: Command) -> None:
+        try:
+            self._ends[place] = await self._serve(command, self._let_others_go_on)
+        except Exception as error:  # noqa: BLE001 - its neighbours go on
+            self._ends[place] = error
+
+    def _let_others_go_on(self) -> None:
+        while self._left:
+            self._group.create_task(self._run(*self._left.popleft()))
+
+    async def _all_safe(self) -> list[bool]:
+        """Wait for every answer, whatever becomes of the others."""
+        safe: list[bool] = []
+        problems = [end for end in self._ends if isinstance(end, BaseException)]
+        for end in self._ends:
+            if isinstance(end, Answering):
+                try:
+                    safe.append(await end.is_safe())
+                except Exception as error:  # noqa: BLE001 - raised below
+                    problems.append(error)
+        if problems:
+            raise problems[0]
+        return safe

@@ -42,8 +42,9 @@ class Participants:
             return WELL
         fate = fates[0]
         if fate.times is not None:
-            rest = dataclasses.replace(fate, times=fate.times - 1)
-            fates[:1] = [rest] if fate.times > 1 else []
+            del fates[0]
+            if fate.times > 1:
+                fates.insert(0, dataclasses.replace(fate, times=fate.times - 1))
         return fate
 
     @property

@@ -103,22 +103,14 @@ def decide(saga: Saga | None, event: Event, now: dt.datetime) -> Decision:
     if saga is None:
         return _decide_unknown_saga(event, now)
     draft = Draft(saga, now)
-    match event:
-        case TimeCame():
-            decide_time(draft)
-        case ResendRequested():
-            decide_resend(draft)
-        case (
-            CompensateRequested()
-            | RetryRequested()
-            | ResolveRequested()
-            | GiveUpRequested()
-            | ResidualUndoRequested()
-            | ResidualDismissRequested()
-        ):
-            return _decide_request(saga, draft, event)
-        case _:
-            _decide_answer(draft, event)
+    if isinstance(event, Answered):
+        _decide_answer(draft, event)
+    elif isinstance(event, TimeCame):
+        decide_time(draft)
+    elif isinstance(event, ResendRequested):
+        decide_resend(draft)
+    else:
+        return _decide_request(saga, draft, event)
     return draft.finish()
 
 

@@ -7,7 +7,7 @@ the book-keeping in one place: history numbers, generations, when to wake.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
@@ -52,6 +52,13 @@ class Draft:
         plan: the saga's plan.
         steps: the statuses so far; change them with ``change``.
     """
+
+    __slots__ = (
+        *("now", "plan", "steps", "state", "direction", "halting", "deadline_at"),
+        *("reason", "data", "history", "_before", "_revision", "_residuals"),
+        *("_update", "_residual", "_ignored", "_emitted", "_changed", "_sent"),
+        "_moved_at",
+    )
 
     def __init__(self, saga: Saga, now: dt.datetime) -> None:
         self.now = now
@@ -143,8 +150,10 @@ class Draft:
         residuals = {**self.data.residuals, residual.number: self._residual}
         self.data = replace(self.data, residuals=residuals)
 
-    def emit(self, emissions: Iterable[Emission]) -> None:
+    def emit(self, emissions: Sequence[Emission]) -> None:
         """Publish what an answer brought, as of the last entry."""
+        if not emissions:
+            return
         saga = self._before
         self._emitted = emitted_events(
             saga.id, saga.name, self.seq, self.now, emissions
@@ -175,10 +184,11 @@ class Draft:
         heard = self.steps[number].heard | heard_bit(generation)
         self.change(number, heard=heard)
 
-    def settle(self, number: int, **changes: object) -> None:
+    def settle(self, number: int, phase: Phase = Phase.IDLE, **changes: object) -> None:
         """Change a step of which nothing is open any more."""
-        changes.setdefault("phase", Phase.IDLE)
-        self.change(number, opened_at=None, due_at=None, resends=0, **changes)
+        self.change(
+            number, phase=phase, opened_at=None, due_at=None, resends=0, **changes
+        )
 
     def merge(self, update: Mapping[str, Json]) -> None:
         """Merge keys into the context; None deletes one."""
@@ -199,21 +209,20 @@ class Draft:
         """Dispatch a step with the next generation, caused by the last entry."""
         status = self.steps[number]
         going = status.is_open
-        first = direction is Direction.ACTION and status.generation == 0
-        changes: dict[str, object] = {
-            "phase": Phase.SENT,
-            "generation": status.generation + 1,
-            "attempt": attempt,
-            "opened_at": status.opened_at if going else self.now,
-            "due_at": self.now + self.resend_delay(number, 0),
-            "resends": 0,
-            "revision": self._revision if first else status.revision,
-        }
-        if direction is Direction.ACTION:
-            changes |= {"state": StepState.STARTED, "mark": self.seq}
-        else:
-            changes |= {"state": StepState.COMPENSATING}
-        self.change(number, **changes)
+        does = direction is Direction.ACTION
+        first = does and status.generation == 0
+        self.change(
+            number,
+            state=StepState.STARTED if does else StepState.COMPENSATING,
+            phase=Phase.SENT,
+            generation=status.generation + 1,
+            attempt=attempt,
+            mark=self.seq if does else status.mark,
+            revision=self._revision if first else status.revision,
+            opened_at=status.opened_at if going else self.now,
+            due_at=self.now + self.resend_delay(number, 0),
+            resends=0,
+        )
         self._dispatch(Dispatch(self.fence_of(number)))
 
     def resend(self, number: int) -> None:
@@ -238,6 +247,8 @@ class Draft:
     def resend_delay(self, number: int, resends: int) -> dt.timedelta:
         """Return how long an unanswered dispatch waits before it is sent again."""
         first = self.plan.steps[number].timeout + RESEND_MARGIN
+        if resends == 0:
+            return first
         return min(first * (1 << min(resends, 10)), max(first, RESEND_MAX))
 
     def limit_at(self, status: StepStatus, number: int) -> dt.datetime:

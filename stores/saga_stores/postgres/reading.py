@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]  # it ships no types
@@ -135,11 +135,24 @@ async def read_residuals(
 
 
 async def read_dispatches(
-    connection: asyncpg.Connection, fences: Sequence[Fence], caches: Caches
+    connection: asyncpg.Connection,
+    fences: Sequence[Fence],
+    snapshots: Mapping[SagaId, Saga],
+    caches: Caches,
 ) -> dict[Fence, tuple[Saga, SagaData] | None]:
-    """Return what the commands of dispatches are made of; None: no longer awaited."""
-    found = await read_sagas(connection, {one.saga_id for one in fences}, caches)
-    sagas = {saga.id: saga for saga in found}
+    """Return what the commands of dispatches are made of; None: no longer awaited.
+
+    Args:
+        connection: where.
+        fences: which.
+        snapshots: sagas that need not be read.
+        caches: what was read goes there.
+    """
+    sagas = {**snapshots}
+    unknown = {one.saga_id for one in fences} - sagas.keys()
+    if unknown:
+        found = await read_sagas(connection, unknown, caches)
+        sagas |= {saga.id: saga for saga in found}
     numbers = [awaited_step(sagas.get(one.saga_id), one) for one in fences]
     awaited = {
         (fence.saga_id, number)

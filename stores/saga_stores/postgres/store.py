@@ -286,11 +286,12 @@ class PostgresSagaStore(Store, StartRequests):
         self, fences: Sequence[Fence], snapshots: Mapping[SagaId, Saga] | None = None
     ) -> list[tuple[Saga, SagaData] | None]:
         """Load what commands are made of, in two statements where any is needed."""
-        found = self._caches.texts.dispatches(fences, snapshots or {})
+        known = snapshots or {}
+        found = self._caches.texts.dispatches(fences, known)
         missing = [fence for fence in fences if fence not in found]
         if missing:
             async with self._database.connection() as connection:
-                found |= await read_dispatches(connection, missing, self._caches)
+                found |= await read_dispatches(connection, missing, known, self._caches)
         return [found[fence] for fence in fences]
 
     async def load_step(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -88,12 +88,16 @@ def page_of(
 
 
 def load_dispatches(
-    connection: sqlite3.Connection, caches: Caches, fences: Sequence[Fence]
+    connection: sqlite3.Connection,
+    caches: Caches,
+    fences: Sequence[Fence],
+    snapshots: Mapping[SagaId, Saga],
 ) -> dict[Fence, tuple[Saga, SagaData] | None]:
     """Return what the commands of dispatches are made of; None: no longer awaited."""
     with reading(connection):
-        loaded = load_sagas(connection, caches, {fence.saga_id for fence in fences})
-        sagas = {saga.id: saga for saga in loaded}
+        unknown = {fence.saga_id for fence in fences} - snapshots.keys()
+        loaded = load_sagas(connection, caches, unknown)
+        sagas = {**snapshots, **{saga.id: saga for saga in loaded}}
         steps = [awaited_step(sagas.get(fence.saga_id), fence) for fence in fences]
         awaited = [
             None if number is None else (sagas[fence.saga_id], number)

@@ -167,11 +167,12 @@ class SqliteSagaStore(Store):
         self, fences: Sequence[Fence], snapshots: Mapping[SagaId, Saga] | None = None
     ) -> list[tuple[Saga, SagaData] | None]:
         """Load what ``command_for`` needs."""
-        found = self._caches.texts.dispatches(fences, snapshots or {})
+        known = snapshots or {}
+        found = self._caches.texts.dispatches(fences, known)
         missing = [fence for fence in fences if fence not in found]
         if missing:
             found |= await self._reader.run(
-                loading.load_dispatches, self._caches, missing
+                loading.load_dispatches, self._caches, missing, known
             )
         return [found[fence] for fence in fences]
 

@@ -28,6 +28,10 @@ small ones in a mebibyte would hold up the event loop for a second."""
 NESTING_MAX = 64
 INTEGER_BITS_MAX = 64
 _INTEGER_END = 1 << INTEGER_BITS_MAX - 1
+_CHAR_BYTES_MOST = 6
+"""As an escape. No character has more as UTF-8."""
+_VALUE_BYTES_MOST = 32
+"""A float has 24, and there are quotes, a colon, a comma, or brackets around it."""
 _write = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 # Strings whole, so that what stands in them is not counted; also one without an
@@ -111,8 +115,10 @@ def holds_more_values(body: bytes, values_max: int) -> bool:
 
 def normalise(value: Json, path: str, *, bytes_max: int = PAYLOAD_BYTES_MAX) -> Json:
     """Return the value as a reader will see it: tuples as lists, nothing shared."""
-    plain = _Walk(path, bytes_max, VALUES_MAX).plain(value, NESTING_MAX)
-    _text_of(plain, path, bytes_max)  # for its size
+    walk = _Walk(path, bytes_max, VALUES_MAX)
+    plain = walk.plain(value, NESTING_MAX)
+    if walk.bytes_most > bytes_max:
+        _text_of(plain, path, bytes_max)  # for its size
     return plain
 
 
@@ -189,6 +195,11 @@ class _Walk:
         self._values_max = values_max
         self._values = 0
         self._chars = 0
+
+    @property
+    def bytes_most(self) -> int:
+        """What the JSON text of the value has at most, without writing it."""
+        return self._chars * _CHAR_BYTES_MOST + self._values * _VALUE_BYTES_MOST
 
     def plain(self, value: Json, levels: int) -> Json:
         """Return the value, plain.

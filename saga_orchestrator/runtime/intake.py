@@ -15,7 +15,7 @@ from saga_orchestrator.core.commands import Command, Reply, event_of, key_of
 from saga_orchestrator.core.decision import Decision
 from saga_orchestrator.core.events import Answered, StepFailed, StepSucceeded
 from saga_orchestrator.core.fence import Fence, is_genuine
-from saga_orchestrator.core.payload import encode
+from saga_orchestrator.core.payload import normalise
 from saga_orchestrator.core.saga import Saga
 from saga_orchestrator.core.waiting import UNDELIVERABLE
 from saga_orchestrator.errors import (
@@ -199,8 +199,8 @@ class Intake:
             )
         self._routes.answered(reply.fence, reply.answered_by)
         try:
-            encode(reply.output, "reply.output")
-            encode(reply.update, "reply.update")
+            normalise(reply.output, "reply.output")
+            normalise(reply.update, "reply.update")
         except PayloadError as error:
             return MalformedMessageError(f"{reply.fence.text}: {error}")
         return event_of(reply)

@@ -29,6 +29,7 @@ some; an unknown version or a missing field is malformed.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -385,6 +386,7 @@ def _fence_document(fence: Fence, token: str) -> dict[str, Json]:
     }
 
 
+@functools.lru_cache(maxsize=1024)  # a definition has few of them
 def _millis(duration: dt.timedelta) -> int:
     """Return whole milliseconds, never less than asked for."""
     whole, rest = divmod(duration, dt.timedelta(milliseconds=1))

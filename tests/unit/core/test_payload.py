@@ -362,3 +362,13 @@ def test_kinds_of_the_users_own_become_plain() -> None:
     again = normalise(value, "x")
     assert repr(again) == "{'k': ['v', 3, 0.5, 'yes'], 'yes': [True]}"
     assert encode(value, "x") == json.dumps(again, separators=(",", ":"))
+
+
+@settings(max_examples=200, deadline=None)
+@given(_VALUES | st.just("\x01" * 50) | st.just([-5e-324] * 20) | st.just({"": {}}))
+def test_a_value_is_held_to_the_size_of_its_text(value: Any) -> None:
+    """To the byte, also where its text is written by nobody."""
+    size = len(encode(value, "x").encode())
+    assert normalise(value, "x", bytes_max=size) == value
+    with pytest.raises(PayloadError):
+        normalise(value, "x", bytes_max=size - 1)

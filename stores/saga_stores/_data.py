@@ -30,8 +30,9 @@ def awaited_step(saga: Saga | None, fence: Fence) -> int | None:
     number = None if saga is None else saga.plan.number.get(fence.step)
     if saga is None or number is None:
         return None
-    current = saga.fence_of(number) == fence
-    return number if current and is_awaited(saga, number, fence.generation) else None
+    if saga.id != fence.saga_id or saga.steps[number].direction is not fence.direction:
+        return None
+    return number if is_awaited(saga, number, fence.generation) else None
 
 
 def output_entries(saga: Saga, names: Iterable[str]) -> list[tuple[SagaId, int]]:

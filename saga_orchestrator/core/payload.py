@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -95,7 +95,7 @@ def decode(
         may_pass = False
     else:
         # Only so can there be a NUL or a lone surrogate: this reader is strict.
-        may_pass = b"\\u" not in body and _is_within(value, nesting_max)
+        may_pass = b"\\u" not in body and _is_within((value,), nesting_max)
     if not may_pass:
         _Walk(path, bytes_max, values_max).plain(value, nesting_max)
     return value
@@ -158,17 +158,15 @@ def _parsed(body: bytes, path: str, nesting_max: int) -> Json:
         raise PayloadError(path, f"is not JSON: {error}") from error
 
 
-def _is_within(value: Json, levels: int) -> bool:
-    """Tell whether what was parsed keeps the limits of nesting and of integers."""
-    kind = type(value)
-    if kind is int:
-        return bool(-_INTEGER_END < value < _INTEGER_END)
-    if kind is not dict and kind is not list:
-        return True
-    if levels < 1:
-        return False
-    for item in value.values() if kind is dict else value:
-        if type(item) is not str and not _is_within(item, levels - 1):
+def _is_within(items: Iterable[Json], levels: int) -> bool:
+    """Tell whether parsed values keep the limits of nesting and of integers."""
+    for item in items:
+        kind = type(item)
+        if kind is dict or kind is list:
+            inner = item.values() if kind is dict else item
+            if levels < 1 or (inner and not _is_within(inner, levels - 1)):
+                return False
+        elif kind is int and not -_INTEGER_END < item < _INTEGER_END:
             return False
     return True
 

@@ -142,7 +142,7 @@ async def _answer(
     bind_contextvars(
         saga_id=ctx.saga_id,
         step=ctx.step,
-        direction=ctx.direction.value,
+        direction=str(ctx.direction),
         attempt=ctx.attempt,
     )
     arguments = handler.arguments(ctx, command)

@@ -43,6 +43,8 @@ class StoreTime:
             return
         now, told = self._clock.monotonic(), command.as_of.timestamp()
         self._not_before.note(told - now, now)
+        if not self._put_off:
+            return
         generation, answered = self._put_off.get(_place(command.fence), (0, 0.0))
         if 0 < generation < command.fence.generation:
             del self._put_off[_place(command.fence)]

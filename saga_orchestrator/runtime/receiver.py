@@ -97,6 +97,7 @@ class Receiver:
         self._consumers: list[Consumer] = []
         self._in_hand = InHand()
         self._takes_nothing = asyncio.Event()
+        self._is_traced = False
 
     async def open(self) -> None:
         """Declare and consume the queues of every service."""
@@ -169,6 +170,7 @@ class Receiver:
             return False
         for command in commands:
             self._store_time.hear(command)
+        self._is_traced = tracing.is_on()  # may be said late; asking takes long
         serve = functools.partial(self._serve, queue, service)
         suspect = delivery.redelivered or QUARANTINE_HEADER in delivery.headers
         if suspect and len(commands) > 1:
@@ -288,8 +290,11 @@ class Receiver:
                 return self._store_time.put_off(command)
             begun = self._clock.monotonic()
             run = Run(self._in_hand.waiting, when_it_waits)
+            span = (
+                tracing.running(command, queue) if self._is_traced else tracing.UNTRACED
+            )
             try:
-                with tracing.running(command, queue) as traced:
+                with span as traced:
                     reply = traced.ended(
                         await execution(
                             clock=self._clock, threads=self._threads, run=run

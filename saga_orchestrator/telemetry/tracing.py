@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import version
 
 from msgspec.structs import replace
@@ -60,13 +60,9 @@ def starting(saga_name: str) -> Iterator[str]:
         yield traceparent_of(span)
 
 
-def running(command: Command, queue: str) -> AbstractContextManager[Run]:
-    """Make a span of a handler's run, below the start of its saga."""
-    return _traced(command, queue) if is_on() else _UNTRACED
-
-
 @contextmanager
-def _traced(command: Command, queue: str) -> Iterator[Run]:
+def running(command: Command, queue: str) -> Iterator[Run]:
+    """Make a span of a handler's run, below the start of its saga."""
     with _tracer().start_as_current_span(
         f"process {command.action}",
         context=_context_of(command.traceparent),
@@ -105,7 +101,8 @@ class Run:
         return replace(reply, traceparent=traceparent_of(self._span))
 
 
-_UNTRACED = nullcontext(Run(None))
+UNTRACED = nullcontext(Run(None))
+"""Stands for ``running`` where nobody traces."""
 
 
 def traceparent_of(span: Span) -> str:

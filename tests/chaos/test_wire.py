@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 
 import pytest
@@ -65,3 +66,29 @@ def test_postgres(size: int) -> None:
         assert [message.name for message in found] == ["", "", names[0]]
         told = list(fed(wire, [COMMITTED], size, from_server=True))
         assert told == [Message(names[1], COMMITTED)]
+
+
+def _tagged(kind: bytes, content: bytes) -> bytes:
+    return kind + struct.pack(">I", len(content) + 4) + content
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_statement_that_changes_sagas_is_a_commit(size: int, fails: bool) -> None:
+    """Outside of a transaction it is one; it is over when the server is ready again."""
+    wire = PostgresWire()
+    list(fed(wire, [STARTUP], size, from_server=False))
+    parse = _tagged(b"P", b"s1\0WITH x AS (UPDATE sagas\n SET y = 1)\0\0\0")
+    bind, other = _tagged(b"B", b"\0s1\0rest"), _tagged(b"B", b"\0s2\0rest")
+    done, error, ready = (_tagged(kind, b"x") for kind in (b"C", b"E", b"Z"))
+
+    def names(*messages: bytes, from_server: bool = False) -> list[str]:
+        found = fed(wire, list(messages), size, from_server=from_server)
+        return [message.name for message in found]
+
+    assert names(parse, other) == ["", ""]
+    assert names(ready, from_server=True) == [""]
+    assert names(bind) == ["commit"]
+    told = names(error if fails else done, ready, from_server=True)
+    assert told == ["", "" if fails else "committed"]
+    assert names(query(b"BEGIN;"), bind, query(b"COMMIT;")) == ["", "", "commit"]

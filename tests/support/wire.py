@@ -88,13 +88,17 @@ class PostgresWire:
     """PostgreSQL: tagged messages, but for the client's first.
 
     Named are ``commit``, what a client sends, and ``committed``, the answer to it;
-    not where the transaction only reads.
+    not where the transaction only reads. A statement that changes sagas outside of a
+    transaction is one of its own: it is a ``commit``, too.
     """
 
     def __init__(self) -> None:
         self._rest = {True: b"", False: b""}
         self._began = False
         self._writes = False
+        self._is_open = False
+        self._is_alone = False
+        self._changing: set[bytes] = set()
         self._asked_for_ssl = False
 
     def split(self, data: bytes, *, from_server: bool) -> Iterator[Message]:
@@ -125,10 +129,31 @@ class PostgresWire:
             self._asked_for_ssl = code == _SSL_REQUEST
             self._began = code != _SSL_REQUEST
             return ""
-        if message.startswith(b"Q") and message[5:].startswith(b"BEGIN"):
-            self._writes = b"READ ONLY" not in message
-        if self._writes and not from_server and message[5:].startswith(b"COMMIT"):
-            return "commit" if message.startswith(b"Q") else ""
-        if self._writes and from_server and message == b"C\x00\x00\x00\x0bCOMMIT\x00":
+        if from_server:
+            return self._answer(message)
+        return self._asked(message[:1], message[5:])
+
+    def _asked(self, kind: bytes, content: bytes) -> str:
+        if kind == b"Q" and content.startswith(b"BEGIN"):
+            self._is_open = True
+            self._writes = b"READ ONLY" not in content
+        elif kind == b"Q" and content.startswith((b"COMMIT", b"ROLLBACK;")):
+            self._is_open = False
+            return "commit" if self._writes and content.startswith(b"C") else ""
+        elif kind == b"P" and b"UPDATE sagas\n" in content:
+            self._changing.add(content.partition(b"\0")[0])
+        elif kind == b"B" and not self._is_open:
+            _portal, statement, _arguments = content.split(b"\0", 2)
+            self._is_alone = statement in self._changing
+            return "commit" if self._is_alone else ""
+        return ""
+
+    def _answer(self, message: bytes) -> str:
+        if message.startswith(b"E"):
+            self._is_alone = False
+        if self._is_alone and message.startswith(b"Z"):
+            self._is_alone = False
+            return "committed"
+        if self._writes and message == b"C\x00\x00\x00\x0bCOMMIT\x00":
             return "committed"
         return ""

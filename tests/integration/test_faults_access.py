@@ -146,7 +146,7 @@ async def test_what_an_administrator_takes_away(
         await permits.give_back(what)
         for saga in sagas:
             # What a virtual host took with it is sent again after two minutes.
-            assert (await manager.wait(saga.id, timeout=150)).is_completed
+            assert (await manager.wait(saga.id, timeout=240)).is_completed
         await until_well(manager)
 
 

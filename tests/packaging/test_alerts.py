@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from saga_orchestrator.cli.main import app
 from saga_orchestrator.telemetry import metrics
+from saga_orchestrator.telemetry.families import PROCESS_LABEL
 from tests.support.promtool import promtool
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +31,7 @@ QUERIES = [
 ]
 _NAME = re.compile(r"\bsaga_[a-z_]+")
 _LABEL = re.compile(r"\bby \(([^)]*)\)|\{([^}]*)\}")
-_OF_PROMETHEUS = {"le", "instance", "job"}
+_OF_PROMETHEUS = {"le", "instance", "job", PROCESS_LABEL}
 
 
 def exposed() -> dict[str, Metric]:

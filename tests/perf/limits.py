@@ -54,7 +54,7 @@ LIMITS: dict[str, dict[str, Limit]] = {
         "commits": Limit(0.2, 0.09, is_steady=False),
         "write_transactions": Limit(0.2, 0.09, is_steady=False),
         "statements": Limit(1.2, 0.5, is_steady=False),
-        "statements_per_commit": Limit(6.6, 5.6),
+        "statements_per_commit": Limit(6.4, 5.6),
         "messages": Limit(0.2, 0.12, is_steady=False),
         "wal_bytes": Limit(4700, 4260),
     },

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.saga_bench import note
@@ -23,6 +24,15 @@ KEPT = "30s"
 """How long ended sagas are kept, so that the store stays as large as it is."""
 
 Point = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What was seen, so many seconds after the beginning."""
+
+    after: float
+    memory_mib: float
+    store_mib: float
 
 
 def live_sagas(servers: Servers, counts: Sequence[int]) -> list[Point]:
@@ -53,7 +63,7 @@ def constant_load(servers: Servers, minutes: float, rate: int) -> list[Point]:
     Ended ones are deleted soon, as `retention` says: what still grows has no end.
     """
     note(f"{rate} sagas a second for {minutes:g} minutes …")
-    looks: list[tuple[float, float, float]] = []
+    looks: list[_Look] = []
     options = ("--log-format", "json", "--retention", KEPT)
     with Served.open(servers, *options) as served:
         begun = time.monotonic()
@@ -64,24 +74,27 @@ def constant_load(servers: Servers, minutes: float, rate: int) -> list[Point]:
             started += due
             if passed - looked >= LOOK_SECONDS:
                 looked = passed
-                looks.append((passed, served.memory_mib(), served.store_mib()))
+                looks.append(_Look(passed, served.memory_mib(), served.store_mib()))
             time.sleep(EVERY_SECONDS)
         served.wait_for("sagas WHERE ended_at IS NULL", 0, PATIENCE_SECONDS)
-    return [_window(looks, number, minutes, rate) for number in range(WINDOWS)]
+    return list(_parts(looks, minutes, rate))
 
 
-def _window(
-    looks: Sequence[tuple[float, float, float]], number: int, minutes: float, rate: int
-) -> Point:
-    """Return one part of the time: medians, and between what the memory was."""
+def _parts(looks: Sequence[_Look], minutes: float, rate: int) -> Iterator[Point]:
+    """Yield each part of the time: medians, and between what the memory was.
+
+    One in which nobody got to look is left out.
+    """
     length = minutes * 60 / WINDOWS
-    first, last = length * number, length * (number + 1)
-    inside = [look for look in looks if first <= look[0] < last]
-    memory = [memory for _, memory, _ in inside]
-    return {
-        "at": round((number + 0.5) * length / 60, 2),
-        "rate": rate,
-        "memory_mib": round(statistics.median(memory), 1),
-        "memory_mib_range": [round(min(memory), 1), round(max(memory), 1)],
-        "store_mib": round(statistics.median(store for *_, store in inside), 1),
-    }
+    for number in range(WINDOWS):
+        inside = [look for look in looks if look.after // length == number]
+        if not inside:
+            continue
+        memory = [look.memory_mib for look in inside]
+        yield {
+            "at": round((number + 0.5) * length / 60, 2),
+            "rate": rate,
+            "memory_mib": round(statistics.median(memory), 1),
+            "memory_mib_range": [round(min(memory), 1), round(max(memory), 1)],
+            "store_mib": round(statistics.median(look.store_mib for look in inside), 1),
+        }

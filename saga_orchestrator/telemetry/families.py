@@ -16,7 +16,8 @@ from prometheus_client.registry import Collector
 PROCESS_LABEL = "saga_process"
 """Of a name that handlers' own metrics will not have."""
 
-_UP = "saga_process_up", "Whether a process of this `saga serve` answered."
+UP = "saga_process_up"
+"""Of each process: 1 where it answered."""
 
 Families = list[Any]
 """Metrics as JSON has them."""
@@ -40,7 +41,9 @@ def exposition_of(processes: Mapping[int, Families | None]) -> bytes:
         processes: each one's, by its number; None: it did not answer.
     """
     merged: dict[str, Metric] = {}
-    up = GaugeMetricFamily(*_UP, labels=[PROCESS_LABEL])
+    up = GaugeMetricFamily(
+        UP, "Whether a process of this `saga serve` answered.", labels=[PROCESS_LABEL]
+    )
     for number, found in processes.items():
         up.add_metric([str(number)], found is not None)
         for name, documentation, kind, samples in found or ():

@@ -21,6 +21,8 @@ from saga_orchestrator.bench.report import machine
 
 FOLDER = Path(__file__).parent.parent / "build" / "bench"
 
+STEPS_WINDOW = ("--in-flight", "50")
+
 Point = dict[str, Any]
 
 
@@ -107,7 +109,8 @@ class Growth:
         return points
 
     def _steps(self, steps: int) -> list[str]:
-        return ["--steps", str(steps), *self._count(steps / 3)]
+        # As many at a time whatever their length: commits are shared by as many.
+        return ["--steps", str(steps), *STEPS_WINDOW, *self._count(steps / 3)]
 
     def _fan_out(self, width: int) -> list[str]:
         return ["--fan-out", str(width), "--in-flight", "2", *self._count(width / 3)]

@@ -43,7 +43,7 @@ bench-peers: .venv/.dev .venv-peers/.installed ## Measure DBOS and Celery on the
 	@PYTHON=$(PYTHON) tools/install_packages.sh postgresql rabbitmq-server
 	@$(BIN)/python -m benchmarks peers
 
-bench-growth: .venv/.dev ## Measure how cost grows, up to a million sagas, and MINUTES=5 of constant load
+bench-growth: .venv/.dev ## Measure how cost grows, up to a million sagas, and MINUTES=10 of constant load
 	@PYTHON=$(PYTHON) tools/install_packages.sh postgresql rabbitmq-server
 	@$(BIN)/python -m benchmarks growth $(if $(QUICK),--quick) $(if $(MINUTES),--minutes $(MINUTES))
 

@@ -43,9 +43,9 @@ bench-peers: .venv/.dev .venv-peers/.installed ## Measure DBOS and Celery on the
 	@PYTHON=$(PYTHON) tools/install_packages.sh postgresql rabbitmq-server
 	@$(BIN)/python -m benchmarks peers
 
-bench-growth: .venv/.dev ## Measure how cost grows, up to a million sagas; plots in build/bench
+bench-growth: .venv/.dev ## Measure how cost grows, up to a million sagas, and MINUTES=10 of constant load
 	@PYTHON=$(PYTHON) tools/install_packages.sh postgresql rabbitmq-server
-	@$(BIN)/python -m benchmarks growth $(if $(QUICK),--quick)
+	@$(BIN)/python -m benchmarks growth $(if $(QUICK),--quick) $(if $(MINUTES),--minutes $(MINUTES))
 
 check: lint ## Run the fast half: format, lint, types, import contracts, unit tests
 	$(BIN)/python -m pytest tests/unit

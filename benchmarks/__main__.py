@@ -12,6 +12,9 @@ def main() -> None:
     parser.add_argument(
         "--quick", action="store_true", help="growth: few and small points"
     )
+    parser.add_argument(
+        "--minutes", type=float, help="growth: how long the constant load lasts"
+    )
     arguments = parser.parse_args()
     if arguments.what == "short":
         from benchmarks import short
@@ -24,7 +27,7 @@ def main() -> None:
     else:
         from benchmarks import growth
 
-        growth.main(quick=arguments.quick)
+        growth.main(quick=arguments.quick, minutes=arguments.minutes)
 
 
 if __name__ == "__main__":

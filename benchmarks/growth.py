@@ -1,20 +1,27 @@
-"""`make bench-growth`: how cost grows with what is stored, long, wide, big or many."""
+"""`make bench-growth`: how cost grows with what is stored, long, wide, big or many.
+
+And how memory does: with sagas that are live, and with time.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.memory import constant_load, live_sagas
 from benchmarks.plot import Curve, draw
 from benchmarks.saga_bench import note, saga_bench
 from benchmarks.servers import Servers
 from benchmarks.stored import fill
+from saga_orchestrator.bench.report import machine
 
 FOLDER = Path(__file__).parent.parent / "build" / "bench"
+
+STEPS_WINDOW = ("--in-flight", "50")
 
 Point = dict[str, Any]
 
@@ -31,6 +38,9 @@ class Sizes:
         replicas: orchestrators.
         sagas: of three steps, in each run; those of more are fewer.
         repeat: runs.
+        live: sagas that wait for somebody, in one orchestrator.
+        rate: sagas a second of a constant load.
+        minutes: how long that lasts.
     """
 
     stored: Sequence[int] = (1000, 10_000, 100_000, 1_000_000)
@@ -40,6 +50,9 @@ class Sizes:
     replicas: Sequence[int] = (1, 2, 3, 4)
     sagas: int = 2000
     repeat: int = 3
+    live: Sequence[int] = (100, 1000, 10_000, 100_000)
+    rate: int = 200
+    minutes: float = 10.0
 
 
 QUICK = Sizes(
@@ -50,6 +63,9 @@ QUICK = Sizes(
     replicas=(1, 2),
     sagas=60,
     repeat=1,
+    live=(10, 100),
+    rate=20,
+    minutes=0.2,
 )
 
 
@@ -65,16 +81,16 @@ class Growth:
         self._servers = servers
         self._sizes = sizes
 
-    def measure(self) -> dict[str, list[Point]]:
-        """Return the points of each curve: its place as ``at``, and all figures."""
+    def measure(self) -> Iterator[tuple[str, list[Point]]]:
+        """Yield each curve's points: its place as ``at``, and all figures."""
         sizes = self._sizes
-        return {
-            "stored": self._stored(),
-            "steps": self._curve(sizes.steps, self._steps),
-            "fan_out": self._curve([sizes.fan_out], self._fan_out),
-            "payload": self._curve(sizes.payloads, self._payload),
-            "replicas": self._curve(sizes.replicas, self._replicas),
-        }
+        yield "stored", self._stored()
+        yield "steps", self._curve(sizes.steps, self._steps)
+        yield "fan_out", self._curve([sizes.fan_out], self._fan_out)
+        yield "payload", self._curve(sizes.payloads, self._payload)
+        yield "replicas", self._curve(sizes.replicas, self._replicas)
+        yield "live", live_sagas(self._servers, sizes.live)
+        yield "constant", constant_load(self._servers, sizes.minutes, sizes.rate)
 
     def _curve(
         self, places: Sequence[int], options: Callable[[int], list[str]]
@@ -93,7 +109,8 @@ class Growth:
         return points
 
     def _steps(self, steps: int) -> list[str]:
-        return ["--steps", str(steps), *self._count(steps / 3)]
+        # As many at a time whatever their length: commits are shared by as many.
+        return ["--steps", str(steps), *STEPS_WINDOW, *self._count(steps / 3)]
 
     def _fan_out(self, width: int) -> list[str]:
         return ["--fan-out", str(width), "--in-flight", "2", *self._count(width / 3)]
@@ -112,53 +129,97 @@ class Growth:
         note(f"{' '.join(options)}, at {at} …")
         repeat = ("--repeat", str(self._sizes.repeat))
         found = saga_bench(*options, *repeat, *self._servers.options(store))
-        found.pop("runs")
-        return {"at": at, **found}
+        runs = [run["sagas_per_second"] for run in found.pop("runs")]
+        return {"at": at, "range": [min(runs), max(runs)], **found}
 
 
 def curves_of(found: dict[str, list[Point]]) -> list[Curve]:
     """Return what is plotted; a fan-out is one point, and stays in the JSON."""
-    speed = "sagas_per_second"
+    steps, constant = found["steps"], found["constant"]
     return [
-        Curve("Sagas a second", "sagas in the store", _points(found["stored"], speed)),
+        _speed("Sagas a second", "sagas in the store before", found["stored"]),
+        _cpu("sagas in the store before", found["stored"]),
         Curve(
             "Steps a second",
-            "steps of a saga",
-            [(point["at"], point[speed] * point["steps"]) for point in found["steps"]],
+            "steps of a saga, one after the other",
+            [(at["at"], at["sagas_per_second"] * at["steps"]) for at in steps],
+            [tuple(end * at["steps"] for end in at["range"]) for at in steps],
         ),
-        Curve("Sagas a second", "bytes of payload", _points(found["payload"], speed)),
-        Curve("Sagas a second", "replicas", _points(found["replicas"], speed)),
-        Curve(
-            "Bytes of WAL a saga",
-            "sagas in the store",
-            _points(found["stored"], "wal_bytes_per_saga"),
+        _cpu("steps of a saga, one after the other", steps),
+        _speed("Sagas a second", "bytes of payload", found["payload"]),
+        _speed(
+            f"Sagas a second, {machine()['cores']} cores",
+            "orchestrators (processes)",
+            found["replicas"],
+            by_factors=False,
         ),
         Curve(
-            "CPU milliseconds a step, orchestrator",
-            "steps of a saga",
-            [
-                (point["at"], _cpu_ms(point) / point["steps"])
-                for point in found["steps"]
-            ],
+            "Memory of an orchestrator, MiB",
+            "live sagas, each waiting for an answer",
+            _points(found["live"], "memory_mib"),
+        ),
+        Curve(
+            f"Memory of it, MiB, at {constant[0]['rate']} sagas a second",
+            "minutes",
+            _points(constant, "memory_mib"),
+            [tuple(at["memory_mib_range"]) for at in constant],
+            by_factors=False,
         ),
     ]
+
+
+def _speed(
+    title: str, axis: str, points: list[Point], *, by_factors: bool = True
+) -> Curve:
+    return Curve(
+        title,
+        axis,
+        _points(points, "sagas_per_second"),
+        [tuple(point["range"]) for point in points],
+        by_factors=by_factors,
+    )
+
+
+def _cpu(axis: str, points: list[Point]) -> Curve:
+    """Return the cost of a step: in ours and in the servers, whatever else runs."""
+    return Curve(
+        "CPU a step, orchestrator and servers, microseconds",
+        axis,
+        [
+            (
+                point["at"],
+                sum(point["cpu_seconds_per_saga"].values()) * 1e6 / point["steps"],
+            )
+            for point in points
+        ],
+    )
 
 
 def _points(points: list[Point], field: str) -> list[tuple[float, float]]:
     return [(point["at"], point[field]) for point in points]
 
 
-def _cpu_ms(point: Point) -> float:
-    seconds: float = point["cpu_seconds_per_saga"]["orchestrator 1"]
-    return seconds * 1000
+def caption(sizes: Sizes) -> str:
+    """Return what a reader of the plots must know."""
+    of = machine()
+    return (
+        f"PostgreSQL and RabbitMQ, fsync on, handlers that do nothing; {of['cores']} "
+        f"cores for all, Python {of['python']}, {of['loop']}. "
+        f"Medians of {sizes.repeat}; pale: lowest to highest."
+    )
 
 
-def main(*, quick: bool, folder: Path = FOLDER) -> None:
+def main(*, quick: bool, minutes: float | None, folder: Path = FOLDER) -> None:
     """Measure, write `growth.json` and `growth.svg`, and say where they are."""
-    with Servers.open() as servers:
-        found = Growth(servers, QUICK if quick else Sizes()).measure()
+    sizes = QUICK if quick else Sizes()
+    if minutes is not None:
+        sizes = replace(sizes, minutes=minutes)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "growth.json").write_text(json.dumps(found, indent=2) + "\n")
-    (folder / "growth.svg").write_text(draw(curves_of(found)))
+    found: dict[str, list[Point]] = {}
+    with Servers.open() as servers:
+        for name, points in Growth(servers, sizes).measure():
+            found[name] = points  # written at once: what comes later may fail
+            (folder / "growth.json").write_text(json.dumps(found, indent=2) + "\n")
+    (folder / "growth.svg").write_text(draw(curves_of(found), caption(sizes)))
     files = [str(folder / name) for name in ("growth.json", "growth.svg")]
     sys.stdout.write(json.dumps({"files": files}) + "\n")

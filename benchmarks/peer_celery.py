@@ -1,9 +1,10 @@
 """A chain of three tasks in Celery; runs in the peers' own environment.
 
-``python peer_celery.py BROKER_URL DATABASE_URL COUNT`` prints a line of JSON; it
-starts the worker itself. Results are kept in PostgreSQL, tasks are acknowledged when
-they are done, messages are persistent; publishes are not confirmed, as is its default
-and in its favour. It keeps no state of the chain, and undoes nothing.
+``python peer_celery.py BROKER_URL DATABASE_URL COUNT CONCURRENCY`` prints a line of
+JSON; it starts the worker itself, with so many child processes. Results are kept in
+PostgreSQL, tasks are acknowledged when they are done, messages are persistent; a
+publish is not confirmed, as is its default and in its favour. It keeps no state of the
+chain, and undoes nothing.
 """
 
 from __future__ import annotations
@@ -102,12 +103,12 @@ def run_singles(results: Results, count: int) -> list[float]:
 
 
 @contextlib.contextmanager
-def worker() -> Iterator[None]:
-    """Run a worker with a process for each core."""
+def worker(concurrency: str) -> Iterator[None]:
+    """Run a worker with so many processes; its own default is one for each core."""
     command = ["-m", "celery", "-A", "peer_celery", "worker", "--loglevel", "ERROR"]
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
     running = subprocess.Popen(
-        [sys.executable, *command, *quiet],
+        [sys.executable, *command, *quiet, "--concurrency", concurrency],
         cwd=Path(__file__).parent,
         stdout=subprocess.DEVNULL,
     )
@@ -120,16 +121,16 @@ def worker() -> Iterator[None]:
 
 def main() -> None:
     """Start a worker, warm up, and measure."""
-    broker, database, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    broker, database, count, concurrency = sys.argv[1:]
     url = database.replace("postgresql://", "postgresql+psycopg2://")
     os.environ.update({BROKER: broker, RESULTS: url})
     app.conf.update(broker_url=broker, result_backend=f"db+{url}")
     results = Results(url)
-    with worker():
+    with worker(concurrency):
         run_many(results, WARM_UP)
         singles = run_singles(results, SINGLES)
         found = {
-            "per_second": round(run_many(results, count), 1),
+            "per_second": round(run_many(results, int(count)), 1),
             "p50_ms": round(singles[len(singles) // 2], 2),
             "p99_ms": round(singles[int(len(singles) * 0.99)], 2),
         }

@@ -14,8 +14,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.saga_bench import note, saga_bench
+from benchmarks.saga_bench import (
+    ORCHESTRATORS,
+    PROCESSES,
+    WORKERS,
+    note,
+    saga_bench,
+)
 from benchmarks.servers import Servers
+from saga_orchestrator.bench.report import machine
 
 FOLDER = Path(__file__).parent
 PYTHON = FOLDER.parent / ".venv-peers" / "bin" / "python"
@@ -24,6 +31,15 @@ LIMIT_SECONDS = 600
 
 COUNTERPARTS = {"dbos": "ours_inprocess", "celery": "ours_remote"}
 """DBOS runs steps in the process that starts them, Celery tasks in a worker's."""
+
+RUN_IN = {
+    "ours_inprocess": PROCESSES,
+    "ours_remote": 2 * PROCESSES,  # orchestrators, and workers
+    "ours_embedded": 1,
+    "dbos": PROCESSES,
+    "celery": PROCESSES + 2,  # a worker's children, their parent, and who sends
+}
+"""Processes of Python, each with an interpreter of its own."""
 
 Measured = dict[str, float]
 
@@ -72,13 +88,17 @@ def contestants(servers: Servers, scale: float) -> dict[str, Callable[[], Measur
     few, messages = str(int(600 * scale)), str(int(50_000 * scale))
     seconds = str(3 * scale)
     return {
-        "ours_inprocess": lambda: ours(many, singles, *servers.options()),
+        "ours_inprocess": lambda: ours(
+            many, singles, *servers.options(), *ORCHESTRATORS
+        ),
         "ours_remote": lambda: ours(
-            many, singles, *servers.options(), "--workers", "1"
+            many, singles, *servers.options(), *ORCHESTRATORS, *WORKERS
         ),
         "ours_embedded": lambda: ours(many, singles),
-        "dbos": lambda: peer("peer_dbos.py", database(), few),
-        "celery": lambda: peer("peer_celery.py", vhost(), database(), few),
+        "dbos": lambda: peer("peer_dbos.py", database(), few, str(PROCESSES)),
+        "celery": lambda: peer(
+            "peer_celery.py", vhost(), database(), few, str(PROCESSES)
+        ),
         "limit_postgres": lambda: peer("limit_postgres.py", database(), seconds),
         "limit_rabbitmq": lambda: peer("limit_rabbitmq.py", vhost(), messages),
     }
@@ -103,12 +123,14 @@ def measure(rounds: int = ROUNDS, scale: float = 1) -> dict[str, Any]:
             if field in runs[0]:
                 median = statistics.median(one[field] for one in runs)
                 result[f"{name}_{field}"] = median
-    return result
+    return result | {"processes": RUN_IN, "machine": machine()}
 
 
 def main() -> None:
     """Print a table, and as the last line one JSON object."""
     result = measure()
     for name, value in result.items():
-        sys.stdout.write(f"{name:24}{value:12,.1f}\n")
+        if isinstance(value, float):
+            processes = f"  in {RUN_IN[name]}" if name in RUN_IN else ""
+            sys.stdout.write(f"{name:24}{value:12,.1f}{processes}\n")
     sys.stdout.write(json.dumps(result) + "\n")

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from typing import Any
 
 LIMIT_SECONDS = 3600
+
+PROCESSES = min(os.cpu_count() or 1, 2)
+"""Of each kind: what `saga serve --processes` is for. The servers need cores too."""
+
+ORCHESTRATORS = ("--orchestrators", str(PROCESSES))
+WORKERS = ("--workers", str(PROCESSES))
 
 
 def saga_bench(*options: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import json
 import sys
 from typing import Any
 
-from benchmarks.saga_bench import note, saga_bench
+from benchmarks.saga_bench import ORCHESTRATORS, WORKERS, note, saga_bench
 from benchmarks.servers import Servers
 
 SAGAS = "1500"
@@ -34,14 +34,18 @@ def measure(sagas: str = SAGAS, repeat: str = "3") -> dict[str, Any]:
 
     run("embedded", *size)
     with Servers.open(count_statements=True) as servers:
-        in_process = run("in_process", *size, *servers.options())
-        run("remote", *size, *servers.options(), "--workers", "1")
-        run("compensating", *size, *servers.options(), "--compensate")
+
+        def run_on_servers(name: str, *options: str) -> dict[str, Any]:
+            return run(name, *servers.options(), *ORCHESTRATORS, *options)
+
+        in_process = run_on_servers("in_process", *size)
+        run_on_servers("remote", *size, *WORKERS)
+        run_on_servers("compensating", *size, "--compensate")
         # These take their time however fast the product is: fewer of them.
         few = ("--sagas", str(min(int(sagas), FEW)), "--repeat", repeat)
-        run("latency", *few, *servers.options(), "--one-at-a-time")
+        run_on_servers("latency", *few, "--one-at-a-time")
         half = max(in_process["sagas_per_second"] / 2, 1)
-        run("half_load", *few, *servers.options(), "--rate", f"{half:.1f}")
+        run_on_servers("half_load", *few, "--rate", f"{half:.1f}")
     return found
 
 

@@ -112,7 +112,8 @@ class Settings(BaseSettings):
     Attributes:
         store: the store's URL.
         broker: the broker's URL.
-        concurrency: handlers that run at a time.
+        processes: of `saga serve`, each with an engine.
+        concurrency: handlers that run at a time, in each process.
         retention: for how long sagas are kept after their end, by the definition's
             name, and ``*`` for all others, as durations: ``30d``, or ``forever``. As
             one text ``30d, order_processing=7d``.
@@ -143,6 +144,7 @@ class Settings(BaseSettings):
 
     store: str = "sqlite:///saga.db"
     broker: str = "memory://"
+    processes: int = Field(default=1, ge=1, le=64)
     concurrency: int = Field(default=64, ge=1, le=10_000)
     retention: Annotated[dict[str, str], NoDecode] = Field(default_factory=dict)
     events: Literal["broker", "cdc"] = "broker"

@@ -6,13 +6,13 @@ long as no key was ever made, whoever is on the machine may do everything.
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from collections import OrderedDict
 from dataclasses import dataclass
 
 from starlette.requests import Request
 
+from saga_orchestrator.api.address import is_loopback
 from saga_orchestrator.api.problems import Problem
 from saga_orchestrator.api.rates import RateLimit
 from saga_orchestrator.errors import StoreError
@@ -157,16 +157,6 @@ class OpenAccess:
                 "the reasons are told on a loopback address only; the log has them",
             )
         return await self.admit(request, Role.READ)
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach an address, or is meant by a name."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _host(header: str) -> str:

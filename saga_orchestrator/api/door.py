@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Protocol
 
@@ -11,6 +10,7 @@ from starlette.requests import Request
 
 from saga_orchestrator.api.access import Caller
 from saga_orchestrator.api.readiness import Readiness
+from saga_orchestrator.api.siblings import Family
 from saga_orchestrator.ports.keys import Role
 
 
@@ -41,12 +41,12 @@ class Door:
     Attributes:
         access: who may call.
         readiness: whether the parts work.
-        exposition: the metrics, in Prometheus' text format.
+        family: all processes with this address, and their metrics.
     """
 
     access: Admission
     readiness: Readiness
-    exposition: Callable[[], bytes]
+    family: Family
 
     def drain(self) -> None:
         """Be not ready any more."""

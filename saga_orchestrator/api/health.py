@@ -54,7 +54,7 @@ async def readyz(
     """
     if verbose:
         await door.access.admit_to_reasons(request)
-    parts = await door.readiness.parts()
+    parts = [*await door.readiness.parts(), *await door.family.others()]
     is_ready = not (door.readiness.is_draining or any(part.is_down for part in parts))
     lines = list(_lines(parts, draining=door.readiness.is_draining, verbose=verbose))
     return PlainTextResponse(
@@ -70,15 +70,15 @@ async def readyz(
     **needs(Role.READ),
 )
 async def metrics(door: TheDoor) -> Response:
-    """Return this process's metrics, in Prometheus' text format."""
-    return Response(door.exposition(), media_type=CONTENT_TYPE_LATEST)
+    """Return the metrics of all processes here, in Prometheus' text format."""
+    return Response(await door.family.exposition(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _lines(parts: Sequence[Part], *, draining: bool, verbose: bool) -> Iterator[str]:
     for part in parts:
         mark = "-" if part.is_down else "!" if part.problems else "+"
         reasons = "; ".join(part.problems) if verbose else ""
-        state = reasons or ("down" if part.is_down else "ok")
+        state = reasons or ("down" if part.is_down else part.short)
         yield f"[{mark}]{part.name} {state}"
     if draining:
         yield "[-]process stopping"

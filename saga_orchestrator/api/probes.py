@@ -7,11 +7,13 @@ import socket
 from collections.abc import AsyncIterator
 
 from saga_orchestrator.api.access import OpenAccess
+from saga_orchestrator.api.address import Address
 from saga_orchestrator.api.app import create_probes
 from saga_orchestrator.api.door import Door
 from saga_orchestrator.api.rates import RateLimit
 from saga_orchestrator.api.readiness import Process, Readiness
-from saga_orchestrator.api.server import Address, served
+from saga_orchestrator.api.server import served
+from saga_orchestrator.api.siblings import Alone
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.telemetry.metrics import participant_exposition
 
@@ -41,7 +43,7 @@ async def open_probes(
     door = Door(
         access=OpenAccess(RateLimit(RATE, clock), is_loopback=address.is_loopback),
         readiness=Readiness(process, clock, None),
-        exposition=participant_exposition,
+        family=Alone(participant_exposition),
     )
     async with served(create_probes(door), door, listening) as url:
         yield door, url

@@ -15,7 +15,7 @@ STORE_SECONDS = 2.0
 KEPT_SECONDS = 1.0
 """Anybody may ask; the store is not asked more often than this."""
 
-_REMARKS = frozenset({"remarks"})
+_REMARKS = "remarks"
 """What a person should look at, but with which the process works."""
 
 
@@ -24,17 +24,22 @@ class Part:
     """One part.
 
     Attributes:
-        name: store, engine, broker or remarks; of a worker worker, broker or remarks.
+        name: store, engine, broker or remarks; of a worker worker, broker or remarks;
+            or another process with the same address.
         problems: what is wrong; empty: it works.
+        is_remark: a person should look, but the process works all the same.
+        short: what everybody is told of it while it is not down.
     """
 
     name: str
     problems: tuple[str, ...] = ()
+    is_remark: bool = False
+    short: str = "ok"
 
     @property
     def is_down(self) -> bool:
         """Tell whether the process cannot work for it."""
-        return bool(self.problems) and self.name not in _REMARKS
+        return bool(self.problems) and not self.is_remark
 
 
 class Process(Protocol):
@@ -69,7 +74,10 @@ class Readiness:
         parts = self._process.parts()
         if problem and not parts["store"]:
             parts["store"] = [f"store: {problem}"]
-        return [Part(name, tuple(problems)) for name, problems in parts.items()]
+        return [
+            Part(name, tuple(problems), is_remark=name == _REMARKS)
+            for name, problems in parts.items()
+        ]
 
     async def _problem_of(self, store: Store) -> str:
         async with self._asking:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 import socket
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
-from typing import Self
 
 import uvicorn
 from starlette.types import ASGIApp
 
-from saga_orchestrator.api.access import Access, is_loopback
+from saga_orchestrator.api.access import Access
+from saga_orchestrator.api.address import LOOPBACK, Address, listen
 from saga_orchestrator.api.app import create_app
 from saga_orchestrator.api.connections import Connection
 from saga_orchestrator.api.door import Door
@@ -22,55 +20,18 @@ from saga_orchestrator.api.face import SEATS_MAX, Face, Seats
 from saga_orchestrator.api.rates import RateLimit
 from saga_orchestrator.api.readiness import Readiness
 from saga_orchestrator.api.searches import SEARCHES_MAX, Searches
+from saga_orchestrator.api.siblings import Alone, Siblings
 from saga_orchestrator.core.waiting import StaleAfter
 from saga_orchestrator.errors import ConfigurationError
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.runtime.manager import Manager
 from saga_orchestrator.telemetry.metrics import exposition
 
-LOOPBACK = "127.0.0.1"
 CLOSE_SECONDS = 5
 """How long requests may end after the engine has drained."""
 CONNECTIONS_MAX = 1_000
 HEADER_BYTES_MAX = 32 * 1024
 RATE_DEFAULT = 200.0
-
-_ADDRESS = re.compile(r"(?:(\[[0-9A-Fa-f:.]+\]|[^:\[\]]*):)?(\d{1,5})\Z")
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where the server listens.
-
-    Attributes:
-        host: a name or an address.
-        port: 0: any that is free.
-        setting: what an error is to name.
-    """
-
-    host: str
-    port: int
-    setting: str = "http"
-
-    @classmethod
-    def parse(cls, text: str, setting: str = "http") -> Self:
-        """Read ``HOST:PORT``; without a host only this machine can call.
-
-        Raises:
-            ConfigurationError: it is no address; says how one looks.
-        """
-        found = _ADDRESS.match(text)
-        if found is None or int(found[2]) > 65535:  # noqa: PLR2004 - the last port
-            raise ConfigurationError(
-                f"{setting}: {text!r} is no address; use HOST:PORT, as "
-                "127.0.0.1:8233, or [::1]:8233"
-            )
-        return cls((found[1] or LOOPBACK).strip("[]"), int(found[2]), setting)
-
-    @property
-    def is_loopback(self) -> bool:
-        """Tell whether only this machine can call."""
-        return is_loopback(self.host)
 
 
 @contextlib.asynccontextmanager
@@ -81,6 +42,8 @@ async def open_http(
     *,
     rate: float = RATE_DEFAULT,
     stale_after: StaleAfter | None = None,
+    listening: socket.socket | None = None,
+    siblings: Siblings | None = None,
 ) -> AsyncIterator[tuple[Face, str]]:
     """Serve the API while inside; answer what has begun, then close.
 
@@ -90,6 +53,8 @@ async def open_http(
         clock: for pauses and rates.
         rate: requests a second of one caller.
         stale_after: after how long sagas that wait are stale; None: as ``StaleAfter``.
+        listening: from ``listen``, for that address; None: it is made here.
+        siblings: the processes that listen on it too; None: there are none.
 
     Yields:
         The face, to be drained before the manager is stopped; and the URL.
@@ -107,15 +72,18 @@ async def open_http(
         manager=manager,
         access=Access(keys, limit, is_loopback=address.is_loopback),
         readiness=Readiness(manager, clock, manager.store),
-        exposition=exposition,
+        family=siblings or Alone(exposition),
         seats=Seats(SEATS_MAX),
         streams=Seats(SEATS_MAX),
         searches=Searches(SEARCHES_MAX),
         stale_after=stale_after or StaleAfter(),
         clock=clock,
     )
-    async with served(create_app(face), face, listen(address)) as url:
-        yield face, url
+    async with contextlib.AsyncExitStack() as opened:
+        if siblings is not None:
+            await opened.enter_async_context(siblings.answering(face.readiness))
+        serving = served(create_app(face), face, listening or listen(address))
+        yield face, await opened.enter_async_context(serving)
 
 
 @contextlib.asynccontextmanager
@@ -171,35 +139,6 @@ def _config(app: ASGIApp) -> uvicorn.Config:
         h11_max_incomplete_event_size=HEADER_BYTES_MAX,
         timeout_graceful_shutdown=CLOSE_SECONDS,
     )
-
-
-def listen(address: Address) -> socket.socket:
-    """Return a socket that listens on an address.
-
-    Raises:
-        ConfigurationError: it cannot be had.
-    """
-    try:
-        family, kind, protocol, _, place = socket.getaddrinfo(
-            address.host,
-            address.port,
-            type=socket.SOCK_STREAM,
-            flags=socket.AI_PASSIVE,
-        )[0]
-        listening = socket.socket(family, kind, protocol)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind(place)
-            listening.listen()  # else two of us may both have bound it
-        except BaseException:
-            listening.close()
-            raise
-    except OSError as error:
-        raise ConfigurationError(
-            f"{address.setting}: cannot listen on {address.host}:{address.port}: "
-            f"{error.strerror or error}; free the port, or name another"
-        ) from error
-    return listening
 
 
 async def _require_keys(manager: Manager, address: Address) -> None:

@@ -52,6 +52,8 @@ async def run_until_stopped(
     drain_seconds: float,
     ready: Callable[[Process], None],
     face: OpenFace[Process] = no_face,
+    *,
+    is_supervised: bool = False,
 ) -> None:
     """Open a process, let it work until a signal, drain, close.
 
@@ -61,12 +63,14 @@ async def run_until_stopped(
         ready: called once it works.
         face: opens what others can reach of it. What it gives is called when the
             process begins to stop; it closes when that is done.
+        is_supervised: a parent of ours ends it where it is not to drain. A second
+            signal says no more than the first, which systemd sends to all, too.
 
     Raises:
         SagaError: it cannot be opened.
         typer.Exit: a signal came before it was open.
     """
-    stop = StopSignals()
+    stop = StopSignals(ends_at_second=not is_supervised)
     try:
         process = await opening
     except asyncio.CancelledError:
@@ -92,9 +96,14 @@ async def run_until_stopped(
 
 
 class StopSignals:
-    """SIGTERM and SIGINT, in three stages: cancel the opening, drain, die."""
+    """SIGTERM and SIGINT, in three stages: cancel the opening, drain, die.
 
-    def __init__(self) -> None:
+    Args:
+        ends_at_second: whether there is the third stage.
+    """
+
+    def __init__(self, *, ends_at_second: bool) -> None:
+        self._ends_at_second = ends_at_second
         self._asked = asyncio.Event()
         self._opening = asyncio.current_task()
         self.exit_code = 0
@@ -117,6 +126,8 @@ class StopSignals:
 
     def _arrived(self, number: signal.Signals) -> None:
         if self._asked.is_set():
+            if not self._ends_at_second:
+                return
             sys.stderr.flush()
             os._exit(128 + number)
         self.exit_code = 128 + number

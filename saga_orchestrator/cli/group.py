@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from saga_orchestrator.cli.exits import exit_of_error
+from saga_orchestrator.cli.exits import Exit, exit_of_error
 from saga_orchestrator.cli.terminal import note
 from saga_orchestrator.errors import SagaError
 
@@ -24,7 +24,18 @@ class SagaGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except SagaError as error:
-            if ctx.params.get("debug"):
-                note("".join(traceback.format_exception(error)).rstrip())
-            note(f"error: {error}")
-            raise typer.Exit(exit_of_error(error)) from error
+            code = tell(error, debug=bool(ctx.params.get("debug")))
+            raise typer.Exit(code) from error
+
+
+def tell(error: SagaError, *, debug: bool) -> Exit:
+    """Say on stderr what went wrong; return the exit code that says it too.
+
+    Args:
+        error: what a command could not do.
+        debug: with the traceback.
+    """
+    if debug:
+        note("".join(traceback.format_exception(error)).rstrip())
+    note(f"error: {error}")
+    return exit_of_error(error)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
 import structlog
 
 if TYPE_CHECKING:
+    from saga_orchestrator.api.siblings import Siblings
     from saga_orchestrator.cli.daemon import OpenFace
     from saga_orchestrator.runtime.manager import Manager
     from saga_orchestrator.settings import Settings
@@ -16,8 +18,17 @@ if TYPE_CHECKING:
 _log = structlog.get_logger("saga.http")
 
 
-def open_face(settings: Settings) -> OpenFace[Manager]:
+def open_face(
+    settings: Settings,
+    listening: socket.socket | None = None,
+    siblings: Siblings | None = None,
+) -> OpenFace[Manager]:
     """Return what opens the face that the settings ask for, or none.
+
+    Args:
+        settings: say where.
+        listening: a socket that listens there already, shared with others.
+        siblings: the processes that share it.
 
     Raises:
         ConfigurationError: ``http`` is no address.
@@ -27,7 +38,8 @@ def open_face(settings: Settings) -> OpenFace[Manager]:
 
         return no_face
 
-    from saga_orchestrator.api.server import Address, open_http
+    from saga_orchestrator.api.address import Address
+    from saga_orchestrator.api.server import open_http
     from saga_orchestrator.ports.clock import SystemClock
 
     address = Address.parse(settings.http)
@@ -40,6 +52,8 @@ def open_face(settings: Settings) -> OpenFace[Manager]:
             SystemClock(),
             rate=settings.http_rate,
             stale_after=settings.stale_thresholds,
+            listening=listening,
+            siblings=siblings,
         )
         async with opening as (opened, url):
             _log.info("http", url=url)

@@ -37,6 +37,14 @@ AppDirOption = Annotated[
         exists=True,
     ),
 ]
+ProcessesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--processes",
+        metavar="N",
+        help="Engines, a process each: one for each core.",
+    ),
+]
 ConcurrencyOption = Annotated[
     int | None,
     typer.Option("--concurrency", metavar="N", help="Handlers that run at a time."),

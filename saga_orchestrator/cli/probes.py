@@ -31,8 +31,8 @@ def open_probes_face(settings: Settings) -> OpenFace[Worker]:
 
         return no_face
 
+    from saga_orchestrator.api.address import Address, listen
     from saga_orchestrator.api.probes import open_probes
-    from saga_orchestrator.api.server import Address, listen
     from saga_orchestrator.ports.clock import SystemClock
 
     address = Address.parse(settings.metrics, "metrics")

@@ -1,4 +1,4 @@
-"""What `make bench-growth` relies on: a database full of ended sagas."""
+"""What `make bench-growth` relies on: a database full of ended sagas, and a server."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from benchmarks.memory import WINDOWS, constant_load, live_sagas
+from benchmarks.servers import Servers
 from benchmarks.stored import fill
 from saga_orchestrator.ports.store import Store
 
 if TYPE_CHECKING:
     from tests.support.postgres import PostgresServer
+    from tests.support.rabbitmq import RabbitServer
 
 pytestmark = pytest.mark.slow
 
@@ -33,3 +36,17 @@ async def test_stored_sagas_are_whole(
         assert await store.record(f"{50:026}") is None
     finally:
         await store.close()
+
+
+def test_an_orchestrators_memory_is_measured(
+    postgres_server: PostgresServer, rabbit_server: RabbitServer
+) -> None:
+    """With sagas that stay live, and in each part of a time with a constant load."""
+    servers = Servers(postgres_server, rabbit_server)
+    points = [
+        *live_sagas(servers, (2, 5)),
+        *constant_load(servers, minutes=0.15, rate=10),
+    ]
+    assert [point["at"] for point in points[:2]] == [2, 5]
+    assert 2 < len(points) <= 2 + WINDOWS
+    assert all(20 < point["memory_mib"] < 400 for point in points)

@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 from saga_orchestrator import Manager, SagaDefinition
-from saga_orchestrator.api.server import Address, open_http
+from saga_orchestrator.api.address import Address
+from saga_orchestrator.api.server import open_http
 from saga_orchestrator.ports.clock import SystemClock
 from saga_stores.postgres import database
 from tests.support.waiting import eventually

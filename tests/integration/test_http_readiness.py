@@ -8,7 +8,8 @@ import random
 import httpx
 
 from saga_orchestrator import Manager, SagaDefinition
-from saga_orchestrator.api.server import Address, open_http
+from saga_orchestrator.api.address import Address
+from saga_orchestrator.api.server import open_http
 from saga_orchestrator.brokers.rabbitmq import RabbitBroker
 from saga_orchestrator.ports.clock import SystemClock
 from tests.support.waiting import eventually

@@ -20,7 +20,8 @@ from saga_orchestrator import (
     Step,
     StepFailed,
 )
-from saga_orchestrator.api.server import Address, open_http
+from saga_orchestrator.api.address import Address
+from saga_orchestrator.api.server import open_http
 from saga_orchestrator.bootstrap import open_worker
 from saga_orchestrator.brokers.rabbitmq import RabbitBroker
 from saga_orchestrator.core.waiting import StaleAfter, WaitReason

@@ -14,6 +14,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from saga_orchestrator.cli.main import app
 from saga_orchestrator.telemetry import metrics
+from saga_orchestrator.telemetry.families import (
+    PROCESS_LABEL,
+    UP,
+    exposition_of,
+    families,
+)
 from tests.support.promtool import promtool
 
 ROOT = Path(__file__).parents[2]
@@ -30,15 +36,15 @@ QUERIES = [
 ]
 _NAME = re.compile(r"\bsaga_[a-z_]+")
 _LABEL = re.compile(r"\bby \(([^)]*)\)|\{([^}]*)\}")
-_OF_PROMETHEUS = {"le", "instance", "job"}
+_OF_PROMETHEUS = {"le", "instance", "job", PROCESS_LABEL}
 
 
 def exposed() -> dict[str, Metric]:
     """Return what this program exposes, by the names of its samples."""
-    text = metrics.exposition().decode()
-    families = {family.name: family for family in text_string_to_metric_families(text)}
+    text = exposition_of({1: families()}).decode()  # also what tells of processes
+    found = {family.name: family for family in text_string_to_metric_families(text)}
     by_sample = {}
-    for name, family in families.items():
+    for name, family in found.items():
         endings = {"counter": ["_total"], "histogram": ["_bucket", "_sum", "_count"]}
         for ending in endings.get(family.type, [""]):
             by_sample[name + ending] = family
@@ -53,6 +59,7 @@ def labels_of(name: str) -> set[str]:
         for one in vars(metrics).values()
         if hasattr(one, "_labelnames")
     }
+    defined[UP] = {PROCESS_LABEL}
     return defined[stem] if stem in defined else defined[name]
 
 

@@ -19,7 +19,8 @@ from saga_orchestrator import (
     Step,
     Store,
 )
-from saga_orchestrator.api.server import Address, open_http
+from saga_orchestrator.api.address import Address
+from saga_orchestrator.api.server import open_http
 from saga_orchestrator.errors import (
     ConcurrencyError,
     SagaNotFoundError,

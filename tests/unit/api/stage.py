@@ -19,8 +19,10 @@ from saga_orchestrator import (
     Step,
     StepContext,
 )
+from saga_orchestrator.api.address import Address
 from saga_orchestrator.api.face import Face
-from saga_orchestrator.api.server import Address, open_http
+from saga_orchestrator.api.server import open_http
+from saga_orchestrator.api.siblings import Siblings
 from saga_orchestrator.core.waiting import StaleAfter
 from saga_orchestrator.participant.signals import Deferred, StepFailed
 from saga_orchestrator.ports.clock import SystemClock
@@ -146,6 +148,7 @@ async def served(
     store: str = "memory://",
     engine: bool | None = None,
     stale_after: StaleAfter | None = None,
+    siblings: Siblings | None = None,
 ) -> AsyncIterator[Served]:
     """Serve a shop's manager on a free port of this machine."""
     shop = Shop()
@@ -162,7 +165,12 @@ async def served(
                 keys[role], _ = await issue_key(manager.store.api_keys, role, role)
         address = Address.parse("127.0.0.1:0")
         serving = open_http(
-            manager, address, SystemClock(), rate=rate, stale_after=stale_after
+            manager,
+            address,
+            SystemClock(),
+            rate=rate,
+            stale_after=stale_after,
+            siblings=siblings,
         )
         async with (
             serving as (face, url),

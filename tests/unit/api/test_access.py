@@ -12,11 +12,11 @@ from fastapi import FastAPI
 from saga_orchestrator import Manager
 from saga_orchestrator.api import app as api_app
 from saga_orchestrator.api import rates
-from saga_orchestrator.api.access import is_loopback
+from saga_orchestrator.api.address import Address, is_loopback
 from saga_orchestrator.api.app import require_roles
 from saga_orchestrator.api.rates import RateLimit
 from saga_orchestrator.api.routing import needs, new_router
-from saga_orchestrator.api.server import Address, open_http
+from saga_orchestrator.api.server import open_http
 from saga_orchestrator.errors import ConfigurationError
 from saga_orchestrator.ports.clock import SystemClock
 from saga_orchestrator.ports.keys import Role

@@ -12,11 +12,11 @@ from prometheus_client import Counter
 from starlette.requests import Request
 
 from saga_orchestrator.api.access import OpenAccess
+from saga_orchestrator.api.address import Address, listen
 from saga_orchestrator.api.door import Door
 from saga_orchestrator.api.probes import RATE, open_probes
 from saga_orchestrator.api.problems import Problem
 from saga_orchestrator.api.rates import BURST_SECONDS, RateLimit
-from saga_orchestrator.api.server import Address, listen
 from saga_orchestrator.errors import ConfigurationError
 from saga_orchestrator.ports.clock import SystemClock
 from saga_orchestrator.ports.keys import Role

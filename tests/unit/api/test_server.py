@@ -12,7 +12,8 @@ import pytest
 
 from saga_orchestrator import Manager
 from saga_orchestrator.api import connections
-from saga_orchestrator.api.server import Address, open_http
+from saga_orchestrator.api.address import Address
+from saga_orchestrator.api.server import open_http
 from saga_orchestrator.errors import ConfigurationError
 from saga_orchestrator.ports.clock import SystemClock
 from saga_orchestrator.ports.keys import Role

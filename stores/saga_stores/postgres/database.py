@@ -158,6 +158,8 @@ class Database:
                 self._pool.terminate()
 
     async def _acquire(self) -> asyncpg.Connection:
+        if self._pool.get_idle_size():
+            return await self._pool.acquire()  # at once: a timer would be in vain
         try:
             async with asyncio.timeout(ACQUIRE_SECONDS):
                 return await self._pool.acquire()

@@ -1,7 +1,7 @@
 """The inside of ``transact``: lock and load a batch, write what was decided.
 
-Four round trips for most batches, BEGIN and COMMIT among them, whatever their
-size: the statements take arrays.
+Four round trips for most batches with locks, BEGIN and COMMIT among them, whatever
+their size: the statements take arrays. Without locks (``swap.py``) the write is all.
 """
 
 from __future__ import annotations

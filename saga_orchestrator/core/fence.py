@@ -21,7 +21,7 @@ COMPLETION_PATTERN = r"(action|compensation)\.([1-9][0-9]{0,9})\.([0-9a-f]{32})"
 _COMPLETION_PATTERN = re.compile(rf"{COMPLETION_PATTERN}\Z")
 
 
-class Fence(Struct, frozen=True, order=True):
+class Fence(Struct, frozen=True, order=True, cache_hash=True):
     """One dispatch of one step.
 
     Attributes:

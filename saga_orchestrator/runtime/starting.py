@@ -17,6 +17,9 @@ from saga_orchestrator.errors import ConfigurationError, DefinitionError, Payloa
 from saga_orchestrator.runtime.registry import Registry, checked_list
 
 TEXT_CHARS_MAX = 500
+_canonical = json.JSONEncoder(
+    sort_keys=True, ensure_ascii=False, separators=(",", ":")
+).encode
 PLANS_MAX = 200
 """Definitions whose plans are kept; one that is made anew each time is not."""
 
@@ -125,7 +128,7 @@ def saga_started(
     """
     checked = _checked_context(context)
     body = [plan.definition.name, plan.digest if ad_hoc else "", checked]
-    text = json.dumps(body, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    text = _canonical(body)
     return SagaStarted(
         saga_id=saga_id,
         plan=plan,

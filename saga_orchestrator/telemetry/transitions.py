@@ -116,7 +116,7 @@ class Transitions:
         """
         for entry in history:
             if entry.kind is HistoryKind.SAGA_STARTED:
-                metrics.SAGAS_STARTED.labels(saga_label(saga.name)).inc()
+                _started(saga.name).inc()
             elif entry.kind is HistoryKind.RESIDUAL_FOUND:
                 metrics.RESIDUALS_FOUND.labels(saga_label(saga.name)).inc()
             elif entry.generation and entry.step is not None:
@@ -162,6 +162,21 @@ def _labels(name: str, step: str, direction: Direction) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=4096)
+def _started(name: str) -> Counter:
+    return metrics.SAGAS_STARTED.labels(saga_label(name))
+
+
+@lru_cache(maxsize=4096)
+def _finished(name: str, state: SagaState) -> Counter:
+    return metrics.SAGAS_FINISHED.labels(saga_label(name), str(state))
+
+
+@lru_cache(maxsize=4096)
+def _lifetime(name: str, state: SagaState) -> Histogram:
+    return metrics.SAGA_DURATION.labels(saga_label(name), str(state))
+
+
+@lru_cache(maxsize=4096)
 def _attempts(name: str, step: str, direction: Direction, outcome: str) -> Counter:
     return metrics.STEP_ATTEMPTS.labels(*_labels(name, step, direction), outcome)
 
@@ -197,6 +212,6 @@ def _count_move(saga: Saga, before: SagaState | None, entry: HistoryEntry) -> No
     elif entry.state is SagaState.FAILED:
         metrics.SAGAS_PARKED.labels(name).inc()
     elif entry.state in ENDED:
-        metrics.SAGAS_FINISHED.labels(name, str(entry.state)).inc()
+        _finished(saga.name, entry.state).inc()
         seconds = (entry.at - saga.created_at).total_seconds()
-        metrics.SAGA_DURATION.labels(name, str(entry.state)).observe(max(seconds, 0.0))
+        _lifetime(saga.name, entry.state).observe(max(seconds, 0.0))

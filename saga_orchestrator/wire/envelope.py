@@ -217,14 +217,14 @@ def command_text(command: Command) -> bytes:
         "output": command.output,
         "outputs": command.outputs,
         "timeout_ms": _millis(command.timeout),
-        "expires_at": command.expires_at.isoformat(),
+        "expires_at": _iso(command.expires_at),
     }
     if command.input is not command.context:
         document["input"] = command.input
     if command.deadline_at is not None:
         document["deadline_at"] = command.deadline_at.isoformat()
     if command.as_of is not None:
-        document["as_of"] = command.as_of.isoformat()
+        document["as_of"] = _iso(command.as_of)
     if command.undoes is not None:
         document["undoes"] = command.undoes
     if command.is_known:
@@ -391,6 +391,11 @@ def _millis(duration: dt.timedelta) -> int:
     """Return whole milliseconds, never less than asked for."""
     whole, rest = divmod(duration, dt.timedelta(milliseconds=1))
     return min(max(whole + bool(rest), 0), MILLIS_MAX)
+
+
+@functools.lru_cache(maxsize=256)  # the commands of a batch have them in common
+def _iso(instant: dt.datetime) -> str:
+    return instant.isoformat()
 
 
 def _writable(value: object) -> object:

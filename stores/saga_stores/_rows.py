@@ -107,8 +107,8 @@ class RowCodec:
                 f"saga {saga.id}: its steps cannot be stored: {error}"
             ) from error
         return (
-            saga.state.value,
-            saga.direction.value,
+            str(saga.state),
+            str(saga.direction),
             saga.halting,
             saga.version,
             saga.revision,
@@ -188,10 +188,10 @@ class RowCodec:
             saga_id,
             entry.seq,
             self.to_column(entry.at),
-            entry.kind.value,
-            entry.state.value,
+            str(entry.kind),
+            str(entry.state),
             entry.step,
-            None if entry.direction is None else entry.direction.value,
+            None if entry.direction is None else str(entry.direction),
             entry.generation,
             entry.attempt,
             to_json(entry.data, what) if entry.data else None,
@@ -310,7 +310,7 @@ def outbox_key(fence: Fence) -> tuple[SagaId, str, int]:
 
 def fence_columns(fence: Fence) -> tuple[str, str, int]:
     """Return a fence's columns behind ``saga_id``."""
-    return (fence.step, fence.direction.value, fence.generation)
+    return (fence.step, str(fence.direction), fence.generation)
 
 
 def fence_from(saga_id: SagaId, step: str, direction: str, generation: int) -> Fence:

@@ -7,6 +7,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 
 from saga_orchestrator.errors import StoreUnavailableError
 from saga_stores._rows import RowCodec
@@ -24,6 +25,7 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _MICROSECOND = dt.timedelta(microseconds=1)
 
 
+@lru_cache(maxsize=64)  # most columns of a batch hold the same instant
 def to_micros(instant: dt.datetime) -> int:
     """Return the microseconds since 1970."""
     return (instant - _EPOCH) // _MICROSECOND

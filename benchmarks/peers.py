@@ -10,7 +10,7 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,10 +63,19 @@ def peer(script: str, *arguments: str) -> Measured:
     return found
 
 
-def ours(many: str, singles: str, *options: str) -> Measured:
-    """Measure our throughput, and our latency one saga at a time."""
+def ours(
+    sagas: tuple[str, str], options: Sequence[str] = (), more: Sequence[str] = ()
+) -> Measured:
+    """Measure our throughput, and our latency one saga at a time.
+
+    Args:
+        sagas: how many for either.
+        options: of both runs.
+        more: of the first: one saga at a time needs one process of a kind.
+    """
+    many, singles = sagas
     once = ("--repeat", "1", *options)
-    loaded = saga_bench("--sagas", many, *once)
+    loaded = saga_bench("--sagas", many, *once, *more)
     single = saga_bench("--one-at-a-time", "--sagas", singles, *once)
     return {
         "per_second": loaded["sagas_per_second"],
@@ -84,17 +93,17 @@ def contestants(servers: Servers, scale: float) -> dict[str, Callable[[], Measur
     """
     database = servers.postgres.create_database
     vhost = servers.rabbit.create_vhost
-    many, singles = str(int(3000 * scale)), str(int(200 * scale))
+    sagas = str(int(8000 * scale)), str(int(300 * scale))
     few, messages = str(int(600 * scale)), str(int(50_000 * scale))
     seconds = str(3 * scale)
     return {
-        "ours_inprocess": lambda: ours(
-            many, singles, *servers.options(), *ORCHESTRATORS
-        ),
+        "ours_inprocess": lambda: ours(sagas, servers.options(), ORCHESTRATORS),
         "ours_remote": lambda: ours(
-            many, singles, *servers.options(), *ORCHESTRATORS, *WORKERS
+            sagas,
+            [*servers.options(), "--workers", "1"],
+            [*ORCHESTRATORS, *WORKERS],
         ),
-        "ours_embedded": lambda: ours(many, singles),
+        "ours_embedded": lambda: ours(sagas),
         "dbos": lambda: peer("peer_dbos.py", database(), few, str(PROCESSES)),
         "celery": lambda: peer(
             "peer_celery.py", vhost(), database(), few, str(PROCESSES)

@@ -43,7 +43,7 @@ def measure(sagas: str = SAGAS, repeat: str = "3") -> dict[str, Any]:
         run_on_servers("compensating", *size, "--compensate")
         # These take their time however fast the product is: fewer of them.
         few = ("--sagas", str(min(int(sagas), FEW)), "--repeat", repeat)
-        run_on_servers("latency", *few, "--one-at-a-time")
+        run_on_servers("latency", *few, "--one-at-a-time", "--orchestrators", "1")
         half = max(in_process["sagas_per_second"] / 2, 1)
         run_on_servers("half_load", *few, "--rate", f"{half:.1f}")
     return found

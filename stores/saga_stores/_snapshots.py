@@ -1,5 +1,7 @@
 """Snapshots that were decoded before, valid as long as their row is the same.
 
+Or its stamp: what the database marked the row with when this process wrote it.
+
 A process that moves a saga reads the row it has just written, again and again;
 comparing rows costs a fiftieth of decoding one of three steps, and the same
 for one of two thousand.
@@ -57,6 +59,12 @@ class SnapshotCache:
         if known is None or known.stamp is None:
             return None
         return known.saga, known.stamp
+
+    def forget(self, saga_ids: Iterable[SagaId]) -> None:
+        """Forget sagas that are deleted."""
+        with self._changing:
+            for saga_id in saga_ids:
+                self._forget(saga_id)
 
     def clear(self) -> None:
         """Forget everything."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from saga_orchestrator.core.events import StepSucceeded
+from saga_orchestrator.core.events import CompensateRequested, StepSucceeded
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.errors import (
     ConcurrencyError,
@@ -32,6 +32,7 @@ from saga_stores.sqlite.location import Location
 from tests.conformance.builders import (
     bare,
     begin,
+    complete,
     fence_of,
     plan_of,
     start,
@@ -245,6 +246,29 @@ async def test_the_view_decodes_the_steps(store: Store, file: Path) -> None:
 
 
 # -- one engine, many processes ----------------------------------------------
+
+
+async def test_what_another_process_wrote_is_seen(store: Store, file: Path) -> None:
+    """A saga that this one moved last may have been moved, or deleted, by a client."""
+    saga = await begin(store)
+    other = await Store.open(f"sqlite:///{file}")
+    await other.transact([CompensateRequested(saga.id, "ann", "she wants to")])
+    (late,) = await store.transact([StepSucceeded(fence_of(saga, "a"))])
+    assert late.saga is not None
+    assert late.saga.is_compensating
+    ended = await complete(store, await begin(store))
+    await other.delete(ended.id)
+    await other.close()
+    (gone,) = await store.transact([StepSucceeded(fence_of(ended, "a"))])
+    assert gone.saga is None
+
+
+async def test_what_was_deleted_is_not_remembered(store: Store) -> None:
+    """Also by the process that wrote it last."""
+    ended = await complete(store, await begin(store))
+    await store.delete(ended.id)
+    (gone,) = await store.transact([StepSucceeded(fence_of(ended, "a"))])
+    assert gone.saga is None
 
 
 async def test_one_engine_per_file(store: Store, file: Path) -> None:

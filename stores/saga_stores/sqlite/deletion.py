@@ -27,6 +27,7 @@ def delete(connection: sqlite3.Connection, caches: Caches, saga_id: SagaId) -> N
         require_deletable(sagas[0], has_commands=bool(commands))
         for name in _DELETIONS:
             connection.execute(QUERIES[name], (saga_id,))
+    caches.snapshots.forget([saga_id])
 
 
 def prune(
@@ -43,6 +44,7 @@ def prune(
                 gone += connection.execute(QUERIES["prunable"], old).fetchall()
         for query in _DELETIONS:
             connection.executemany(QUERIES[query], gone)
+    caches.snapshots.forget(SagaId(saga_id) for (saga_id,) in gone)
     return len(gone)
 
 

@@ -16,6 +16,7 @@ from saga_orchestrator.core.batch import (
 from saga_orchestrator.core.decision import REQUEST_KINDS, Decision
 from saga_orchestrator.core.events import Event
 from saga_orchestrator.core.fence import Fence
+from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.saga import Saga
 from saga_orchestrator.ports.clock import Clock
 from saga_stores._caches import Caches
@@ -50,21 +51,42 @@ def transact(
     """Decide and perform a batch of events, all or nothing."""
     with writing(connection):
         now = clock.now()
-        found = _load(connection, caches, events)
+        version = _data_version(connection)
+        found = _load(connection, caches, version, events)
         batch = decide_batch(events, found, now, tells_lifecycle=tells_lifecycle)
         writes = writes_of(batch, now, lease, CODEC, caches.plans)
         # Settled first: a resend of what was settled stays.
         connection.executemany(QUERIES["settle"], map(outbox_key, settled))
         _perform(connection, writes)
-    caches.add(writes)
+    caches.add(writes, version)
     return batch.decisions
 
 
+def _data_version(connection: sqlite3.Connection) -> int:
+    """Return a number that changes when another connection writes to the file.
+
+    So as long as it is the same, what this one wrote last is what stands there.
+    """
+    ((version,),) = connection.execute("PRAGMA data_version")
+    return int(version)
+
+
 def _load(
-    connection: sqlite3.Connection, caches: Caches, events: Sequence[Event]
+    connection: sqlite3.Connection,
+    caches: Caches,
+    version: int,
+    events: Sequence[Event],
 ) -> list[Saga]:
     """Return what the batch is about, with what ``decide`` needs."""
-    sagas = load_sagas(connection, caches, saga_ids(events))
+    sagas: list[Saga] = []
+    unknown: list[SagaId] = []
+    for saga_id in saga_ids(events):
+        stamped = caches.snapshots.stamped(saga_id)
+        if stamped is not None and stamped[1] == version:
+            sagas.append(stamped[0])
+        else:
+            unknown.append(saga_id)
+    sagas += load_sagas(connection, caches, unknown)
     query = QUERIES["load_saga_by_key"]
     keyed = [
         row

@@ -269,9 +269,10 @@ class Store(EventStore, abc.ABC):
 
         Args:
             fences: which.
-            snapshots: sagas as ``transact`` has just left them; these are not read
-                again. Whoever moves one meanwhile has settled its dispatches, so
-                that an answer to what is sent needlessly changes nothing.
+            snapshots: sagas as ``transact`` has just left them. A dispatch that is
+                awaited in one is loaded for it; if its saga has moved on meanwhile,
+                its fence settles that. One that is not is looked up all the same:
+                it may be younger than the snapshot.
 
         Returns:
             Per fence the snapshot and the context at the step's revision with

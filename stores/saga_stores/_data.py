@@ -35,6 +35,17 @@ def awaited_step(saga: Saga | None, fence: Fence) -> int | None:
     return number if is_awaited(saga, number, fence.generation) else None
 
 
+def in_which_awaited(
+    fences: Iterable[Fence], snapshots: Mapping[SagaId, Saga]
+) -> dict[SagaId, Saga]:
+    """Return the snapshots that show what is asked about: these need not be read."""
+    sagas = dict(snapshots)
+    for fence in fences:
+        if awaited_step(sagas.get(fence.saga_id), fence) is None:
+            sagas.pop(fence.saga_id, None)
+    return sagas
+
+
 def output_entries(saga: Saga, names: Iterable[str]) -> list[tuple[SagaId, int]]:
     """Return where the outputs of these steps are, of those that succeeded."""
     return list(output_places(saga, names).values())

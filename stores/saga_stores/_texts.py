@@ -93,18 +93,16 @@ class TextCache:
 
         Args:
             fences: which.
-            snapshots: sagas as they were committed last, as far as they are known.
+            snapshots: sagas in which they may be awaited.
         """
         found: dict[Fence, tuple[Saga, SagaData] | None] = {}
         for fence in fences:
             saga = snapshots.get(fence.saga_id)
-            if saga is None:
-                continue
             number = awaited_step(saga, fence)
-            data = None if number is None else self._data(saga, number)
-            if number is None:
-                found[fence] = None
-            elif data is not None:
+            if saga is None or number is None:
+                continue
+            data = self._data(saga, number)
+            if data is not None:
                 found[fence] = saga, data
         return found
 

@@ -257,6 +257,17 @@ async def test_a_snapshot_that_is_given_is_not_read_again(store: Store) -> None:
     assert loaded[1][1] == SagaData({"n": 1}, {"a": 1})
 
 
+async def test_a_dispatch_may_be_younger_than_the_snapshot(store: Store) -> None:
+    """Another process may have made it: then nobody settles it by the old snapshot."""
+    begun = await begin(store)
+    after = await succeed(store, begun, "a", output=1)
+    both = [fence_of(begun, "a"), fence_of(after, "b")]
+    first, second = await store.load_dispatches(both, {begun.id: begun})
+    assert second is not None
+    assert second[1].outputs == {"a": 1}
+    assert first is None or bare(first[0]) == bare(begun)
+
+
 async def test_a_step_keeps_the_context_it_was_first_sent_with(store: Store) -> None:
     """Later updates do not change what a resend or an undo is made of."""
     fan = plan_of("root", step("a", depends_on=("root",)), step("b", depends_on="root"))

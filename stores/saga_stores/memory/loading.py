@@ -55,8 +55,11 @@ def load_dispatch(
     tables: Tables, fence: Fence, snapshots: Mapping[SagaId, Saga]
 ) -> tuple[Saga, SagaData] | None:
     """Return what a dispatch's command is made of, where it is still awaited."""
-    saga = snapshots.get(fence.saga_id) or tables.sagas.get(fence.saga_id)
+    saga = snapshots.get(fence.saga_id)
     number = awaited_step(saga, fence)
+    if number is None:  # or the dispatch is younger than the snapshot
+        saga = tables.sagas.get(fence.saga_id)
+        number = awaited_step(saga, fence)
     if saga is None or number is None:
         return None
     return saga, _command_data(tables, saga, number)

@@ -21,6 +21,7 @@ from saga_stores._data import (
     awaited_step,
     command_data,
     command_entries,
+    in_which_awaited,
     with_all_data,
 )
 from saga_stores._pages import KnownPlans, saga_page
@@ -145,10 +146,10 @@ async def read_dispatches(
     Args:
         connection: where.
         fences: which.
-        snapshots: sagas that need not be read.
+        snapshots: sagas in which they may be awaited.
         caches: what was read goes there.
     """
-    sagas = {**snapshots}
+    sagas = in_which_awaited(fences, snapshots)
     unknown = {one.saga_id for one in fences} - sagas.keys()
     if unknown:
         found = await read_sagas(connection, unknown, caches)

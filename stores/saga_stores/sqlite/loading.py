@@ -24,6 +24,7 @@ from saga_stores._data import (
     awaited_step,
     command_data,
     command_entries,
+    in_which_awaited,
     with_all_data,
 )
 from saga_stores._pages import KnownPlans, residual_page, saga_page
@@ -95,9 +96,10 @@ def load_dispatches(
 ) -> dict[Fence, tuple[Saga, SagaData] | None]:
     """Return what the commands of dispatches are made of; None: no longer awaited."""
     with reading(connection):
-        unknown = {fence.saga_id for fence in fences} - snapshots.keys()
+        sagas = in_which_awaited(fences, snapshots)
+        unknown = {fence.saga_id for fence in fences} - sagas.keys()
         loaded = load_sagas(connection, caches, unknown)
-        sagas = {**snapshots, **{saga.id: saga for saga in loaded}}
+        sagas |= {saga.id: saga for saga in loaded}
         steps = [awaited_step(sagas.get(fence.saga_id), fence) for fence in fences]
         awaited = [
             None if number is None else (sagas[fence.saga_id], number)

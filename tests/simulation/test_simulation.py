@@ -32,9 +32,9 @@ KEPT = (2, 4, 92, 95, 105, 168, 229, 380, 410, 494, 538, 73309, 200805)
 both had the same mark. 92, 95: a step that two others made ready in one decision
 was sent twice. 105, 168, 229, 410, 494, 538: a command that cannot be built left the
 outbox before its failure was committed. 380: a dispatch of another replica was settled
-unsent, as an older snapshot did not await it. 73309: a Skip of an earlier dispatch settled a step
-whose present one was out. 200805: a step that was refused, tried again and then put
-off counted as refused, though a copy of the second command had its effect.
+unsent, as an older snapshot did not await it. 73309: a Skip of an earlier dispatch
+settled a step whose present one was out. 200805: a step that was refused, tried again
+and then put off counted as refused, though a copy of the second command had its effect.
 """
 
 

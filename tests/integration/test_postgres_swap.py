@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import asyncpg  # type: ignore[import-untyped]  # ships no types
 import pytest
 
+from saga_orchestrator.core.definition import Step
 from saga_orchestrator.core.events import StepAccepted, StepHeartbeat, StepSucceeded
 from saga_orchestrator.core.states import Phase, SagaState
-from saga_orchestrator.errors import StoreError
+from saga_orchestrator.errors import KeyConflict, StoreError
 from saga_orchestrator.ports.store import Store
 from saga_stores.postgres.swap import Swaps
 from tests.conformance.builders import (
@@ -116,6 +117,17 @@ async def test_a_saga_that_was_deleted_is_gone(store: Store, open_store: Any) ->
     assert late.saga is None
     again = await apply(store, event)
     assert again.state is SagaState.STARTED
+
+
+async def test_a_start_that_makes_no_saga_is_looked_up(store: Store) -> None:
+    """Its key may be taken: then that counts, and not what the start lacks."""
+    plan = plan_of(Step("a", "do.a", input={"x": {"$ref": "context.x"}}))
+    first = await begin(store, plan, key="k", context={"x": 1}, fingerprint="one")
+    (again,) = await store.transact([start(plan, key="k", fingerprint="two")])
+    assert isinstance(again.refusal, KeyConflict)
+    (same,) = await store.transact([start(plan, key="k", fingerprint="one")])
+    assert same.saga is not None
+    assert same.saga.id == first.id
 
 
 @pytest.mark.parametrize("hours", [-1, 1])

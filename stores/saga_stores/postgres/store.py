@@ -64,7 +64,7 @@ from saga_stores.postgres.reading import (
     read_step,
     read_whole,
 )
-from saga_stores.postgres.swap import Swaps
+from saga_stores.postgres.swap import Swaps, is_checked
 from saga_stores.postgres.transaction import (
     lock_sagas,
     outbox_keys,
@@ -164,8 +164,8 @@ class PostgresSagaStore(Store, StartRequests):
         sagas = [saga for saga, _ in known.values()]
         batch = decide_batch(events, sagas, now, tells_lifecycle=self.tells_lifecycle)
         writes = writes_of(batch, now, lease, CODEC, stored=_NO_PLANS)
-        if writes.has_rare or not known.keys() <= batch.changed.keys():
-            return None  # of one that is not written nothing would be checked
+        if writes.has_rare or not is_checked(events, known, batch):
+            return None
         stamps = {saga_id: stamp for saga_id, (_, stamp) in known.items()}
         reckoned = None if given else now
         async with self._database.connection() as connection:

@@ -12,8 +12,9 @@ statement told it, and the time since. The statement fails, too, where that is w
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
+from saga_orchestrator.core.batch import Batch
 from saga_orchestrator.core.events import Event, Requested, SagaStarted
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.saga import Saga
@@ -82,3 +83,19 @@ class Swaps:
             elif stamped is not None or not isinstance(event, SagaStarted):
                 return None
         return found
+
+
+def is_checked(
+    events: Sequence[Event], known: Collection[SagaId], batch: Batch
+) -> bool:
+    """Tell whether writing a batch checks all that it was decided on.
+
+    A row that is changed must have its stamp, an id or a key that is created must be
+    free. Of a saga that is not written, and of a start that makes none, nothing would
+    be checked: it may have been another one for long, or its key be taken.
+    """
+    return all(saga_id in batch.changed for saga_id in known) and all(
+        decision.created
+        for event, decision in zip(events, batch.decisions, strict=True)
+        if isinstance(event, SagaStarted)
+    )

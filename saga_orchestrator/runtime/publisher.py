@@ -59,11 +59,13 @@ class Offer(Struct, frozen=True):
         fence: which.
         resend: it went out before; not sent while its queue has a backlog.
         attempts: how often it was put off before.
+        is_new: this process has just committed it; else its saga is read anew.
     """
 
     fence: Fence
     resend: bool = False
     attempts: int = 0
+    is_new: bool = False
 
 
 class Publisher:
@@ -114,7 +116,7 @@ class Publisher:
     def notice(self, decisions: Sequence[Decision]) -> None:
         """Take what a commit dispatched, with the snapshots that it is made of."""
         self.offer(
-            Offer(sent.fence, resend=entry.kind is HistoryKind.STEP_RESENT)
+            Offer(sent.fence, resend=entry.kind is HistoryKind.STEP_RESENT, is_new=True)
             for decision in decisions
             for entry in decision.history
             for sent in entry.sent
@@ -250,9 +252,10 @@ class Publisher:
         for its commit. Once that is through, the relay finds it obsolete.
         """
         fences = [offer.fence for offer in offers]
+        old = {offer.fence.saga_id for offer in offers if not offer.is_new}
         committed = {
             saga_id: self._committed.pop(saga_id)
-            for saga_id in {fence.saga_id for fence in fences}
+            for saga_id in {fence.saga_id for fence in fences} - old
             if saga_id in self._committed
         }
         loaded = await self._store.load_dispatches(fences, committed)

@@ -10,11 +10,14 @@ import pytest
 
 from saga_orchestrator import Handlers, Step, Store
 from saga_orchestrator.core.decision import HistoryKind
+from saga_orchestrator.core.events import StepSucceeded
 from saga_orchestrator.core.states import Outcome
 from saga_orchestrator.errors import StoreDataError, StoreUnavailableError
 from saga_orchestrator.ports.broker import QueueSpec, Receipt
 from saga_orchestrator.ports.store import LEASE, SagaFilter
+from saga_orchestrator.runtime.publisher import Offer
 from saga_orchestrator.testing.virtual_time import LoopClock
+from tests.conformance.builders import plan_of, start
 from tests.support.inbox import Inbox
 from tests.unit.runtime.stage import (
     TOPOLOGY,
@@ -394,6 +397,24 @@ async def test_the_relay_takes_up_what_a_client_without_an_engine_started():
         sagas = [await client.start("s", service.chain()) for _ in range(300)]
         for saga in sagas:
             assert (await client.wait(saga.id, timeout=60)).is_completed
+
+
+@virtual
+async def test_what_the_relay_takes_up_is_read_whatever_is_remembered():
+    """A snapshot in hand may await what another replica has had the answer of."""
+    name, inbox = fresh_name(), Inbox(ack=True)
+    store, broker = await open_store(), await open_broker(name)
+    queue = QueueSpec("theirs", routing_keys=("step.do.a", "step.do.b"))
+    await broker.consume(queue, inbox, prefetch=10)
+    async with open_manager(store=store, broker=broker, engine=True) as manager:
+        publisher = manager._engine._publisher
+        (begun,) = await store.transact([start(plan_of("a", "b"))])
+        (first,) = (sent.fence for sent in begun.dispatches)
+        await store.transact([StepSucceeded(first)])
+        publisher.notice([begun])
+        publisher.offer([Offer(first)])  # as the relay does
+        sent = json.loads((await inbox.next()).body)
+        assert [command["step"] for command in sent["commands"]] == ["b"]
 
 
 @virtual

@@ -30,7 +30,7 @@ from tests.support.postgres_sessions import waits_for_a_lock
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     from saga_orchestrator.core.ids import SagaId
 
@@ -38,33 +38,10 @@ pytestmark = pytest.mark.postgres
 
 
 @pytest.fixture
-async def open_store(postgres_url: str) -> AsyncIterator[Callable[..., Any]]:
-    """Open handles on one database, with parameters for their URL."""
-    handles: list[Store] = []
-
-    async def open_one(parameters: str = "") -> Store:
-        store = await Store.open(f"{postgres_url}{parameters}", migrate=True)
-        handles.append(store)
-        return store
-
-    yield open_one
-    for store in handles:
-        await store.close()
-
-
-@pytest.fixture
 async def store(open_store: Callable[..., Any]) -> Store:
     """A handle on an empty store, on the database's time."""
     opened: Store = await open_store()
     return opened
-
-
-@pytest.fixture
-async def psql(postgres_url: str) -> AsyncIterator[asyncpg.Connection]:
-    """A connection beside the store's."""
-    connection = await asyncpg.connect(postgres_url)
-    yield connection
-    await connection.close()
 
 
 async def hold(psql: asyncpg.Connection, saga_id: SagaId) -> None:

@@ -29,23 +29,9 @@ from tests.support.postgres_sessions import waits_for_a_lock
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
 pytestmark = pytest.mark.postgres
-
-
-@pytest.fixture
-async def open_store(postgres_url: str) -> AsyncIterator[Callable[..., Any]]:
-    """Open handles on one database: as many processes."""
-    handles: list[Store] = []
-
-    async def open_one() -> Store:
-        handles.append(await Store.open(postgres_url, migrate=True))
-        return handles[-1]
-
-    yield open_one
-    for store in handles:
-        await store.close()
 
 
 @pytest.fixture
@@ -53,14 +39,6 @@ async def store(open_store: Callable[..., Any]) -> Store:
     """The handle of one process."""
     opened: Store = await open_store()
     return opened
-
-
-@pytest.fixture
-async def psql(postgres_url: str) -> AsyncIterator[asyncpg.Connection]:
-    """A connection beside the stores'."""
-    connection = await asyncpg.connect(postgres_url)
-    yield connection
-    await connection.close()
 
 
 @pytest.mark.parametrize("knows", [True, False])

@@ -13,7 +13,7 @@ from saga_orchestrator.ports.overview import (
     Overview,
     Waiting,
 )
-from saga_orchestrator.ports.store import Page
+from saga_orchestrator.ports.records import Page
 from saga_stores._caches import Caches
 from saga_stores._pages import waiting_page
 from saga_stores.postgres.database import SQL

@@ -12,7 +12,7 @@ from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.saga import Saga, SagaData
-from saga_orchestrator.ports.store import Page, SagaRecord, Unreadable
+from saga_orchestrator.ports.records import Page, SagaRecord, Unreadable
 from saga_stores._caches import Caches
 from saga_stores._data import (
     Entries,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncpg  # type: ignore[import-untyped]  # it ships no types
 
 from saga_orchestrator.errors import StoreError
-from saga_orchestrator.ports.store import Migration
+from saga_orchestrator.ports.records import Migration
 from saga_stores._migrations import pending, read_migrations, require_current
 from saga_stores.postgres.address import Address
 from saga_stores.postgres.database import SQL, Database, single_connection

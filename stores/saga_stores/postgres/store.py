@@ -9,12 +9,6 @@ from typing import Any, Self
 
 import asyncpg  # type: ignore[import-untyped]  # it ships no types
 
-from saga_orchestrator.core.batch import (
-    Batch,
-    decide_batch,
-    saga_ids,
-    start_keys,
-)
 from saga_orchestrator.core.decision import Decision
 from saga_orchestrator.core.events import Event, SagaStarted
 from saga_orchestrator.core.fence import Fence
@@ -26,6 +20,7 @@ from saga_orchestrator.core.states import ACTIVE, SagaState
 from saga_orchestrator.errors import SagaNotFoundError
 from saga_orchestrator.ports.clock import Clock, SystemClock
 from saga_orchestrator.ports.overview import Overview, PoolUse, Waiting
+from saga_orchestrator.ports.records import Migration, OutboxRow, Page, SagaRecord
 from saga_orchestrator.ports.saga_filter import plain
 from saga_orchestrator.ports.starts import (
     RequestedStart,
@@ -33,22 +28,11 @@ from saga_orchestrator.ports.starts import (
     StartsLeft,
     TakenStart,
 )
-from saga_orchestrator.ports.store import (
-    LEASE,
-    Keep,
-    Migration,
-    OutboxRow,
-    Page,
-    SagaFilter,
-    SagaRecord,
-    Store,
-)
+from saga_orchestrator.ports.store import LEASE, Keep, SagaFilter, Store
 from saga_stores._caches import Caches
 from saga_stores._data import traceparents_of
 from saga_stores._deletion import require_deletable
 from saga_stores._pages import event_page, residual_page
-from saga_stores._plans import PlanCache
-from saga_stores._writes import Writes, writes_of
 from saga_stores.postgres import schema, starts
 from saga_stores.postgres.address import Address
 from saga_stores.postgres.database import SQL, Database
@@ -64,18 +48,9 @@ from saga_stores.postgres.reading import (
     read_step,
     read_whole,
 )
-from saga_stores.postgres.swap import Swaps, is_checked
-from saga_stores.postgres.transaction import (
-    lock_sagas,
-    outbox_keys,
-    with_asked,
-    with_conditions,
-    write_batch,
-)
-
-# A plan is sent with each batch that starts sagas: where the database was
-# restored from a backup, it may have lost one that this process has seen there.
-_NO_PLANS = PlanCache()
+from saga_stores.postgres.swap import Swaps
+from saga_stores.postgres.transact import Task, Transactor
+from saga_stores.postgres.transaction import lock_sagas, outbox_keys
 
 
 class PostgresSagaStore(Store, StartRequests):
@@ -93,7 +68,7 @@ class PostgresSagaStore(Store, StartRequests):
         self._secret = secret
         self._clock = clock
         self._caches = caches
-        self._swaps = swaps
+        self._transactor = Transactor(database, caches, swaps, self._given_time)
 
     @classmethod
     async def connect(
@@ -144,44 +119,8 @@ class PostgresSagaStore(Store, StartRequests):
         lease: dt.timedelta = LEASE,
     ) -> list[Decision]:
         """Decide and perform a batch in one transaction."""
-        decisions = await self._swap(events, settled, lease)
-        if decisions is not None:
-            return decisions
-        async with self._database.transaction() as connection:
-            batch, writes, row = await self._write(connection, events, settled, lease)
-        self._remember(writes, row)
-        return batch.decisions
-
-    async def _swap(
-        self, events: Sequence[Event], settled: Sequence[Fence], lease: dt.timedelta
-    ) -> list[Decision] | None:
-        """Perform a batch in one statement, without locks; None: it cannot be done."""
-        known = self._swaps.known(events)
-        given = self._given_time()
-        now = given or self._swaps.now()
-        if known is None or now is None:
-            return None
-        sagas = [saga for saga, _ in known.values()]
-        batch = decide_batch(events, sagas, now, tells_lifecycle=self.tells_lifecycle)
-        writes = writes_of(batch, now, lease, CODEC, stored=_NO_PLANS)
-        if writes.has_rare or not is_checked(events, known, batch):
-            return None
-        stamps = {saga_id: stamp for saga_id, (_, stamp) in known.items()}
-        reckoned = None if given else now
-        async with self._database.connection() as connection:
-            try:
-                row = await write_batch(connection, writes, settled, stamps, reckoned)
-            except (asyncpg.DivisionByZeroError, asyncpg.UniqueViolationError):
-                self._swaps.failed()
-                return None
-        self._remember(writes, row)
-        return batch.decisions
-
-    def _remember(self, writes: Writes, row: asyncpg.Record | None) -> None:
-        """Keep what a transaction wrote, now that it is committed."""
-        self._caches.add(writes, None if row is None else row["stamp"])
-        if row is not None:
-            self._swaps.see_clock(row["now"])
+        task = Task(events, settled, lease, self.tells_lifecycle)
+        return await self._transactor.transact(task)
 
     async def transact_within(
         self, connection: object, events: Sequence[Event]
@@ -213,26 +152,8 @@ class PostgresSagaStore(Store, StartRequests):
     async def _perform(
         self, connection: asyncpg.Connection, events: Sequence[Event]
     ) -> list[Decision]:
-        """Decide and write in a transaction that may yet fail."""
-        batch, _, _ = await self._write(connection, events)
-        return batch.decisions
-
-    async def _write(
-        self,
-        connection: asyncpg.Connection,
-        events: Sequence[Event],
-        settled: Sequence[Fence] = (),
-        lease: dt.timedelta = dt.timedelta(0),
-    ) -> tuple[Batch, Writes, asyncpg.Record | None]:
-        locked, read_at = await lock_sagas(
-            connection, saga_ids(events), start_keys(events), self._caches
-        )
-        now = self._given_time() or read_at
-        sagas = await with_conditions(connection, locked)
-        sagas = await with_asked(connection, sagas, events)
-        batch = decide_batch(events, sagas, now, tells_lifecycle=self.tells_lifecycle)
-        writes = writes_of(batch, now, lease, CODEC, stored=_NO_PLANS)
-        return batch, writes, await write_batch(connection, writes, settled)
+        task = Task(events, tells_lifecycle=self.tells_lifecycle)
+        return await self._transactor.perform(connection, task)
 
     # -- the outbox --------------------------------------------------------
 

@@ -8,7 +8,7 @@ from saga_orchestrator.api.documents import Document
 from saga_orchestrator.core.decision import HistoryEntry, HistoryKind
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.states import SagaState
-from saga_orchestrator.ports.store import SagaRecord
+from saga_orchestrator.ports.records import SagaRecord
 
 _ENDS = frozenset(
     {

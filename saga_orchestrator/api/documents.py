@@ -18,7 +18,7 @@ from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.residual import Residual, Settlement
 from saga_orchestrator.core.saga import NO_DATA, Saga
 from saga_orchestrator.ports.keys import ApiKey
-from saga_orchestrator.ports.store import OutboxRow, SagaRecord, Unreadable
+from saga_orchestrator.ports.records import OutboxRow, SagaRecord, Unreadable
 
 Document = dict[str, Any]
 

@@ -26,7 +26,7 @@ from saga_orchestrator.api.schemas import ResidualPage, Saga
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.ports.keys import Role
-from saga_orchestrator.ports.store import Unreadable
+from saga_orchestrator.ports.records import Unreadable
 
 router = new_router("operating")
 

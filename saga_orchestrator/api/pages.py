@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from saga_orchestrator.api.cursors import Cursors
 from saga_orchestrator.api.documents import Document, unreadable_document
-from saga_orchestrator.ports.store import Page, Unreadable
+from saga_orchestrator.ports.records import Page, Unreadable
 
 T = TypeVar("T")
 

@@ -31,7 +31,7 @@ from saga_orchestrator.api.schemas import (
 from saga_orchestrator.core.ids import KEY_CHARS_MAX, SagaId
 from saga_orchestrator.core.saga import NO_DATA, Saga
 from saga_orchestrator.ports.keys import Role
-from saga_orchestrator.ports.store import Unreadable
+from saga_orchestrator.ports.records import Unreadable
 from saga_orchestrator.runtime.waiters import RESTING
 
 WAIT_SECONDS_DEFAULT = 30.0

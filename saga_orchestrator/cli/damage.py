@@ -18,7 +18,8 @@ from saga_orchestrator.cli.examination import (
 from saga_orchestrator.core.saga import Saga
 from saga_orchestrator.core.states import ACTIVE
 from saga_orchestrator.errors import StoreDataError
-from saga_orchestrator.ports.store import SagaFilter, Store, Unreadable
+from saga_orchestrator.ports.records import Unreadable
+from saga_orchestrator.ports.store import SagaFilter, Store
 
 SAGAS_MAX = 20_000
 """Sagas whose rows are read, the newest of those that have not ended."""

@@ -30,7 +30,8 @@ from saga_orchestrator.participant.handlers import Handlers
 from saga_orchestrator.ports.adapters import STORES, adapter_for
 from saga_orchestrator.ports.broker import Broker
 from saga_orchestrator.ports.clock import Clock
-from saga_orchestrator.ports.store import OutboxRow, SagaFilter, Store
+from saga_orchestrator.ports.records import OutboxRow
+from saga_orchestrator.ports.store import SagaFilter, Store
 from saga_orchestrator.runtime.assembly import open_broker
 from saga_orchestrator.wire.topology import Topology
 

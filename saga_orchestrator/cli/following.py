@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from saga_orchestrator.cli.terminal import note
 from saga_orchestrator.core.waiting import TAKEN_WITHIN
 from saga_orchestrator.ports.clock import Clock
-from saga_orchestrator.ports.store import OutboxRow, SagaRecord
+from saga_orchestrator.ports.records import OutboxRow, SagaRecord
 from saga_orchestrator.runtime.waiters import (
     POLL_FIRST_SECONDS,
     POLL_LAST_SECONDS,

@@ -29,7 +29,7 @@ from saga_orchestrator.cli.timeline import duration, timeline
 from saga_orchestrator.core.definition import Step
 from saga_orchestrator.core.saga import Saga, StepStatus
 from saga_orchestrator.core.states import Direction
-from saga_orchestrator.ports.store import SagaRecord
+from saga_orchestrator.ports.records import SagaRecord
 
 if TYPE_CHECKING:
     from saga_orchestrator.settings import Settings

@@ -30,7 +30,8 @@ from saga_orchestrator.core.ids import SagaId, is_saga_id
 from saga_orchestrator.core.saga import Saga
 from saga_orchestrator.core.states import SagaState
 from saga_orchestrator.errors import PayloadError
-from saga_orchestrator.ports.store import Page, SagaFilter, Unreadable
+from saga_orchestrator.ports.records import Page, Unreadable
+from saga_orchestrator.ports.store import SagaFilter
 
 if TYPE_CHECKING:
     from saga_orchestrator.settings import Settings

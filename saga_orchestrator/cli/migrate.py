@@ -11,7 +11,7 @@ from saga_orchestrator.cli.options import JsonOption, StoreOption, settings_of
 from saga_orchestrator.cli.secrets import masked
 from saga_orchestrator.cli.terminal import emit, emit_json, note
 from saga_orchestrator.ports.adapters import STORES, adapter_for
-from saga_orchestrator.ports.store import Migration
+from saga_orchestrator.ports.records import Migration
 
 
 def migrate(

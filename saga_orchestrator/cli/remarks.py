@@ -18,7 +18,7 @@ from saga_orchestrator.core.states import (
     Phase,
     StepState,
 )
-from saga_orchestrator.ports.store import OutboxRow, SagaRecord
+from saga_orchestrator.ports.records import OutboxRow, SagaRecord
 
 
 class Remarks:

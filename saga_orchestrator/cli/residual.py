@@ -40,7 +40,7 @@ from saga_orchestrator.cli.terminal import (
 )
 from saga_orchestrator.core.ids import SagaId, is_saga_id
 from saga_orchestrator.core.residual import Residual
-from saga_orchestrator.ports.store import Page, Unreadable
+from saga_orchestrator.ports.records import Page, Unreadable
 
 if TYPE_CHECKING:
     from saga_orchestrator.settings import Settings

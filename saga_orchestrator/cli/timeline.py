@@ -30,7 +30,7 @@ from saga_orchestrator.cli.terminal import (
 from saga_orchestrator.core.decision import HistoryEntry, HistoryKind
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.states import Direction, SagaState
-from saga_orchestrator.ports.store import SagaRecord
+from saga_orchestrator.ports.records import SagaRecord
 
 _GLYPH_OF_ATTEMPT = {
     HistoryKind.STEP_SUCCEEDED: DONE,

@@ -22,7 +22,7 @@ from saga_orchestrator.cli.options import (
 from saga_orchestrator.cli.terminal import emit, emit_json, note, one_line
 from saga_orchestrator.cli.timeline import timeline
 from saga_orchestrator.ports.clock import SystemClock
-from saga_orchestrator.ports.store import SagaRecord
+from saga_orchestrator.ports.records import SagaRecord
 
 if TYPE_CHECKING:
     from saga_orchestrator.settings import Settings

@@ -21,7 +21,7 @@ from saga_orchestrator.demo.report import Report
 from saga_orchestrator.demo.summary import Kill, example_of, summarise
 from saga_orchestrator.errors import SagaNotFoundError
 from saga_orchestrator.ports.clock import Clock
-from saga_orchestrator.ports.store import SagaRecord
+from saga_orchestrator.ports.records import SagaRecord
 from saga_orchestrator.runtime.assembly import open_broker
 from saga_orchestrator.runtime.manager import Manager
 from saga_orchestrator.wire.topology import Topology

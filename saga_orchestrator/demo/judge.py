@@ -24,7 +24,7 @@ from saga_orchestrator.demo.effects import Effect
 from saga_orchestrator.demo.report import Check, Verdict
 from saga_orchestrator.demo.scenarios import Balance, Scenario
 from saga_orchestrator.demo.undo_order import undo_order
-from saga_orchestrator.ports.store import SagaRecord
+from saga_orchestrator.ports.records import SagaRecord
 
 Books = Mapping[str, Sequence[Effect]]
 """Each saga's effects, in the order of their commits."""

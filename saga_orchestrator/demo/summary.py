@@ -14,7 +14,7 @@ from saga_orchestrator.core.states import ENDED, SagaState
 from saga_orchestrator.demo.judge import Evidence, judge
 from saga_orchestrator.demo.plan import Plan
 from saga_orchestrator.demo.report import Report
-from saga_orchestrator.ports.store import SagaRecord
+from saga_orchestrator.ports.records import SagaRecord
 
 
 @dataclass(frozen=True, slots=True)

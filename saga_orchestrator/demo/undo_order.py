@@ -13,7 +13,7 @@ from saga_orchestrator.core.states import Direction
 from saga_orchestrator.demo.effects import Effect
 from saga_orchestrator.demo.report import Check
 from saga_orchestrator.demo.scenarios import Scenario
-from saga_orchestrator.ports.store import SagaRecord
+from saga_orchestrator.ports.records import SagaRecord
 
 _UNDONE = frozenset({HistoryKind.STEP_SUCCEEDED, HistoryKind.STEP_SKIPPED})
 

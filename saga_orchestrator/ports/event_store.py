@@ -11,7 +11,7 @@ from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.public import PublicEvent
 
 if TYPE_CHECKING:
-    from saga_orchestrator.ports.store import Page
+    from saga_orchestrator.ports.records import Page
 
 
 class EventStore(abc.ABC):

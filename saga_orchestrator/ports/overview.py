@@ -10,7 +10,7 @@ from saga_orchestrator.core.saga import Saga
 from saga_orchestrator.core.states import SagaState
 
 if TYPE_CHECKING:
-    from saga_orchestrator.ports.store import OutboxRow
+    from saga_orchestrator.ports.records import OutboxRow
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,15 +13,10 @@ from __future__ import annotations
 import abc
 import datetime as dt
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Generic, TypeVar
-
-from msgspec import Struct
+from dataclasses import replace
 
 from saga_orchestrator.core.decision import (
     Decision,
-    HistoryEntry,
-    Ignored,
 )
 from saga_orchestrator.core.events import (
     CompensateRequested,
@@ -48,6 +43,7 @@ from saga_orchestrator.ports.event_store import EventStore
 from saga_orchestrator.ports.keep import Keep as Keep  # noqa: PLC0414 - as SagaFilter
 from saga_orchestrator.ports.keys import ApiKeys
 from saga_orchestrator.ports.overview import Overview, PoolUse, Waiting
+from saga_orchestrator.ports.records import Migration, OutboxRow, Page, SagaRecord
 from saga_orchestrator.ports.saga_filter import (
     SagaFilter as SagaFilter,  # noqa: PLC0414 - it is part of this contract
 )
@@ -55,91 +51,8 @@ from saga_orchestrator.ports.saga_filter import (
 LEASE = dt.timedelta(seconds=5)
 """How long a new outbox row belongs to the process that wrote it."""
 
-_Item = TypeVar("_Item")
-
 IGNORED_KEPT = 20
 """Ignored answers that a saga keeps; older ones are only counted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Migration:
-    """One numbered change of a schema.
-
-    Attributes:
-        number: counts from 1.
-        name: what it does, from its file name.
-        sql: its statements.
-        checksum: SHA-256 of ``sql``, hex.
-    """
-
-    number: int
-    name: str
-    sql: str
-    checksum: str
-
-
-class OutboxRow(Struct, frozen=True):
-    """A command that is not confirmed yet.
-
-    Attributes:
-        fence: which dispatch.
-        claimed_until: until then it belongs to the process that claimed it.
-        attempts: publishes that were returned as unroutable.
-        error: why the last one was; empty: none was.
-    """
-
-    fence: Fence
-    claimed_until: dt.datetime
-    attempts: int = 0
-    error: str = ""
-
-
-class SagaRecord(Struct, frozen=True):
-    """A saga with everything that is known of it, for people.
-
-    Attributes:
-        saga: the snapshot, with its whole context and all outputs.
-        history: from the first entry on.
-        ignored: the last answers that changed nothing, oldest first.
-        residuals: effects that stood outside its account, settled ones too.
-        outbox: commands not confirmed yet.
-        damage: what of it cannot be read, in words; it is left out of the others.
-    """
-
-    saga: Saga
-    history: tuple[HistoryEntry, ...]
-    ignored: tuple[Ignored, ...] = ()
-    residuals: tuple[Residual, ...] = ()
-    outbox: tuple[OutboxRow, ...] = ()
-    damage: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Unreadable:
-    """A row that cannot be read: somebody damaged it, or a defect planted it.
-
-    Attributes:
-        saga_id: whose it is.
-        problem: what is wrong with it, in words.
-        number: of the residual; 0: it is the saga itself.
-    """
-
-    saga_id: SagaId
-    problem: str
-    number: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Page(Generic[_Item]):
-    """Rows of a list, each of them read or told to be unreadable.
-
-    Attributes:
-        items: those that can be read, in the order of the list.
-        unreadable: the others, in the same order.
-    """
-
-    items: list[_Item]
-    unreadable: list[Unreadable]
 
 
 class Store(EventStore, abc.ABC):

@@ -16,7 +16,8 @@ from saga_orchestrator.core.waiting import StaleAfter
 from saga_orchestrator.participant.handlers import Handlers
 from saga_orchestrator.ports.broker import Broker
 from saga_orchestrator.ports.clock import Clock
-from saga_orchestrator.ports.store import Keep, SagaRecord, Store
+from saga_orchestrator.ports.records import SagaRecord
+from saga_orchestrator.ports.store import Keep, Store
 from saga_orchestrator.runtime.assembly import (
     CONCURRENCY,
     Assembled,

@@ -18,7 +18,7 @@ from saga_orchestrator.core.waiting import (
     waits_of,
 )
 from saga_orchestrator.ports.overview import Waiting
-from saga_orchestrator.ports.store import SagaRecord
+from saga_orchestrator.ports.records import SagaRecord
 from saga_orchestrator.runtime.queue_looks import QueueLooks
 
 

@@ -21,7 +21,8 @@ from saga_orchestrator.core.residuals import unknown_residual
 from saga_orchestrator.core.saga import Saga
 from saga_orchestrator.core.states import Direction
 from saga_orchestrator.errors import SagaNotFoundError, TransitionRefused
-from saga_orchestrator.ports.store import SagaRecord, Store
+from saga_orchestrator.ports.records import SagaRecord
+from saga_orchestrator.ports.store import Store
 from saga_orchestrator.runtime.ids import NewId
 from saga_orchestrator.runtime.starting import checked_text
 

@@ -21,7 +21,8 @@ from saga_orchestrator.core.waiting import (
     waits_of,
 )
 from saga_orchestrator.ports.overview import Waiting
-from saga_orchestrator.ports.store import Store, Unreadable
+from saga_orchestrator.ports.records import Unreadable
+from saga_orchestrator.ports.store import Store
 from saga_orchestrator.runtime.monitor import unsent_of
 from saga_orchestrator.runtime.queue_looks import QueueLooks
 

@@ -9,7 +9,7 @@ from typing import Unpack
 from saga_orchestrator.core.public import PublicEvent
 from saga_orchestrator.core.saga import Saga
 from saga_orchestrator.core.states import Direction
-from saga_orchestrator.ports.store import SagaRecord
+from saga_orchestrator.ports.records import SagaRecord
 from saga_orchestrator.testing.call import ANSWERED, Call
 from saga_orchestrator.testing.expectation import Expected, check_expected
 

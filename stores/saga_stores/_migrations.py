@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from importlib.resources import files
 
 from saga_orchestrator.errors import SchemaVersionError
-from saga_orchestrator.ports.store import Migration
+from saga_orchestrator.ports.records import Migration
 
 _FILE = re.compile(r"(\d{4})_(\w+)\.sql\Z")
 

@@ -11,7 +11,7 @@ from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.saga import Saga
 from saga_orchestrator.errors import StoreDataError
 from saga_orchestrator.ports.overview import Waiting
-from saga_orchestrator.ports.store import OutboxRow, Page, Unreadable
+from saga_orchestrator.ports.records import OutboxRow, Page, Unreadable
 from saga_stores._event_rows import EVENT_COLUMNS, event_from
 from saga_stores._residual_rows import residual_from
 from saga_stores._rows import PLAN_DIGEST, Row, RowCodec

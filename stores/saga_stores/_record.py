@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from saga_orchestrator.core.payload import Json
 from saga_orchestrator.core.saga import Saga, SagaData
 from saga_orchestrator.errors import StoreDataError
-from saga_orchestrator.ports.store import SagaRecord
+from saga_orchestrator.ports.records import SagaRecord
 from saga_stores._data import Entries, Patches, context_at, output_of, output_places
 from saga_stores._residual_rows import residual_from
 from saga_stores._rows import Row, RowCodec

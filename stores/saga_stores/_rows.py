@@ -29,7 +29,8 @@ from saga_orchestrator.core.saga import Saga, StepStatus
 from saga_orchestrator.core.states import Direction, SagaState
 from saga_orchestrator.core.vector import decode_steps, encode_steps
 from saga_orchestrator.errors import StoreDataError
-from saga_orchestrator.ports.store import IGNORED_KEPT, OutboxRow
+from saga_orchestrator.ports.records import OutboxRow
+from saga_orchestrator.ports.store import IGNORED_KEPT
 from saga_stores._json import from_json, from_json_object, storable, to_json
 
 Row = Sequence[Any]

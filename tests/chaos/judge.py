@@ -15,7 +15,7 @@ from saga_orchestrator.core.states import Direction, Outcome, SagaState, StepSta
 from saga_orchestrator.demo.effects import Effect
 from saga_orchestrator.demo.scenarios import Balance, Scenario
 from saga_orchestrator.demo.undo_order import undo_order
-from saga_orchestrator.ports.store import SagaRecord
+from saga_orchestrator.ports.records import SagaRecord
 from tests.chaos.sagas import DEFINITIONS, refuses_undo
 from tests.support.fold import Fold
 

@@ -18,7 +18,7 @@ from tests.chaos.services import Services
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from saga_orchestrator.ports.store import SagaRecord
+    from saga_orchestrator.ports.records import SagaRecord
 
 SEED = 7
 SAGAS = 40

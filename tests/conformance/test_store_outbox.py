@@ -21,7 +21,8 @@ from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.saga import SagaData
 from saga_orchestrator.core.states import Direction
 from saga_orchestrator.errors import StoreDataError
-from saga_orchestrator.ports.store import LEASE, OutboxRow, Store
+from saga_orchestrator.ports.records import OutboxRow
+from saga_orchestrator.ports.store import LEASE, Store
 from saga_orchestrator.testing.clock import ManualClock
 from tests.conformance.builders import (
     SECOND,

@@ -25,7 +25,7 @@ from saga_orchestrator.core.events import (
 )
 from saga_orchestrator.core.retry import RetryPolicy
 from saga_orchestrator.core.states import Direction
-from saga_orchestrator.ports.store import SagaRecord
+from saga_orchestrator.ports.records import SagaRecord
 from tests.conformance.builders import (
     SECOND,
     apply,

@@ -41,7 +41,8 @@ from tests.conformance.builders import (
 
 if TYPE_CHECKING:
     from saga_orchestrator.core.residual import Residual
-    from saga_orchestrator.ports.store import SagaRecord, Store
+    from saga_orchestrator.ports.records import SagaRecord
+    from saga_orchestrator.ports.store import Store
     from saga_orchestrator.testing.clock import ManualClock
     from tests.conformance.conftest import OpenStore
 

@@ -10,7 +10,8 @@ import asyncpg  # type: ignore[import-untyped]  # ships no types
 import pytest
 
 from saga_orchestrator.errors import SchemaVersionError, StoreUnavailableError
-from saga_orchestrator.ports.store import Migration, Store
+from saga_orchestrator.ports.records import Migration
+from saga_orchestrator.ports.store import Store
 from saga_stores.postgres import PostgresSagaStore, schema
 from tests.conformance.builders import (
     begin,

@@ -13,7 +13,7 @@ import pytest
 from handlers import breakfast, investment, orders, trip
 from saga_orchestrator import Manager, SagaDefinition, SagaState
 from saga_orchestrator.core.payload import Json
-from saga_orchestrator.ports.store import SagaRecord
+from saga_orchestrator.ports.records import SagaRecord
 from tests.unit.handlers.books import books_of, query, services_of, undone
 
 

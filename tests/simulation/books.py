@@ -20,7 +20,7 @@ from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.saga import Saga
 from saga_orchestrator.core.states import ENDED, Direction, Phase, SagaState, StepState
 from saga_orchestrator.ports.clock import Clock
-from saga_orchestrator.ports.store import OutboxRow, SagaRecord
+from saga_orchestrator.ports.records import OutboxRow, SagaRecord
 from tests.simulation.ledger import Ledger
 from tests.simulation.process import Bell
 from tests.support.judge import Judge

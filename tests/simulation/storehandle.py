@@ -25,16 +25,8 @@ from saga_orchestrator.errors import (
 )
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.overview import Overview, Waiting
-from saga_orchestrator.ports.store import (
-    LEASE,
-    Keep,
-    Migration,
-    OutboxRow,
-    Page,
-    SagaFilter,
-    SagaRecord,
-    Store,
-)
+from saga_orchestrator.ports.records import Migration, OutboxRow, Page, SagaRecord
+from saga_orchestrator.ports.store import LEASE, Keep, SagaFilter, Store
 from saga_orchestrator.testing.virtual_time import EPOCH
 from tests.simulation.ledger import UNSTORABLE
 from tests.simulation.process import Life, ProcessClock

@@ -13,7 +13,7 @@ from saga_orchestrator.core.order import ancestors_of
 from saga_orchestrator.core.saga import NO_DATA, Saga, StepStatus
 from saga_orchestrator.core.states import Direction, Outcome, SagaState, StepState
 from saga_orchestrator.core.step import Step
-from saga_orchestrator.ports.store import SagaRecord
+from saga_orchestrator.ports.records import SagaRecord
 from tests.simulation.hostile import FORGED
 from tests.simulation.world import Run
 

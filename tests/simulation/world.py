@@ -14,7 +14,7 @@ from saga_orchestrator import Topology
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.ports.broker import OutgoingMessage
-from saga_orchestrator.ports.store import SagaRecord
+from saga_orchestrator.ports.records import SagaRecord
 from saga_orchestrator.testing.virtual_time import run_virtual
 from tests.simulation.backends import Backend, open_backend
 from tests.simulation.books import Books

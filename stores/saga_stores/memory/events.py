@@ -9,7 +9,7 @@ from typing import Any
 
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.public import PublicEvent
-from saga_orchestrator.ports.store import Page
+from saga_orchestrator.ports.records import Page
 from saga_stores._event_rows import NEW_EVENT_COLUMNS
 from saga_stores._pages import event_page
 from saga_stores._rows import RowCodec

@@ -18,7 +18,7 @@ from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.saga import Saga, SagaData
-from saga_orchestrator.ports.store import SagaRecord
+from saga_orchestrator.ports.records import SagaRecord
 from saga_stores._data import (
     all_entries,
     awaited_step,

@@ -8,7 +8,7 @@ from collections import defaultdict
 from saga_orchestrator.core.saga import Saga
 from saga_orchestrator.core.states import ACTIVE, SagaState
 from saga_orchestrator.ports.overview import ActiveCount, Overview, Waiting
-from saga_orchestrator.ports.store import Page
+from saga_orchestrator.ports.records import Page
 from saga_stores.memory.tables import Tables
 
 

@@ -21,17 +21,9 @@ from saga_orchestrator.core.states import SagaState
 from saga_orchestrator.errors import ConfigurationError, SagaNotFoundError
 from saga_orchestrator.ports.clock import Clock, SystemClock
 from saga_orchestrator.ports.overview import Overview, Waiting
+from saga_orchestrator.ports.records import Migration, OutboxRow, Page, SagaRecord
 from saga_orchestrator.ports.saga_filter import plain
-from saga_orchestrator.ports.store import (
-    LEASE,
-    Keep,
-    Migration,
-    OutboxRow,
-    Page,
-    SagaFilter,
-    SagaRecord,
-    Store,
-)
+from saga_orchestrator.ports.store import LEASE, Keep, SagaFilter, Store
 from saga_stores._data import traceparents_of
 from saga_stores._deletion import require_deletable
 from saga_stores._json import storable

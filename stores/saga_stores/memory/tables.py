@@ -19,7 +19,8 @@ from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.saga import NO_DATA, Saga
 from saga_orchestrator.ports.keys import ApiKey
-from saga_orchestrator.ports.store import IGNORED_KEPT, OutboxRow
+from saga_orchestrator.ports.records import OutboxRow
+from saga_orchestrator.ports.store import IGNORED_KEPT
 from saga_stores._data import Entries
 from saga_stores._residual_rows import NEW_RESIDUAL_COLUMNS, SETTLEMENT_COLUMNS
 from saga_stores._rows import HISTORY_COLUMNS, RowCodec, outbox_key

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.public import PublicEvent
 from saga_orchestrator.ports.clock import Clock
-from saga_orchestrator.ports.store import Page
+from saga_orchestrator.ports.records import Page
 from saga_stores._pages import event_page
 from saga_stores.sqlite.connection import CODEC, QUERIES, to_micros, writing
 

@@ -14,8 +14,9 @@ from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.residual import Residual
 from saga_orchestrator.core.saga import Saga, SagaData
 from saga_orchestrator.core.states import SagaState
+from saga_orchestrator.ports.records import Page, SagaRecord
 from saga_orchestrator.ports.saga_filter import plain
-from saga_orchestrator.ports.store import Page, SagaFilter, SagaRecord
+from saga_orchestrator.ports.store import SagaFilter
 from saga_stores._caches import Caches
 from saga_stores._data import (
     Entries,

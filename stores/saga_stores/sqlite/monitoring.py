@@ -12,7 +12,7 @@ from saga_orchestrator.ports.overview import (
     Overview,
     Waiting,
 )
-from saga_orchestrator.ports.store import Page
+from saga_orchestrator.ports.records import Page
 from saga_stores._caches import Caches
 from saga_stores._pages import waiting_page
 from saga_stores.sqlite.connection import CODEC, QUERIES, as_list, from_micros, reading

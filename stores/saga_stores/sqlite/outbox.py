@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.ports.clock import Clock
-from saga_orchestrator.ports.store import OutboxRow
+from saga_orchestrator.ports.records import OutboxRow
 from saga_stores._json import storable
 from saga_stores._rows import OUTBOX_COLUMNS, outbox_key
 from saga_stores.sqlite.connection import CODEC, QUERIES, to_micros, writing

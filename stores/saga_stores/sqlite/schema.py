@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterator
 
 from saga_orchestrator.errors import SchemaVersionError
-from saga_orchestrator.ports.store import Migration
+from saga_orchestrator.ports.records import Migration
 from saga_stores._migrations import pending, read_migrations, require_current
 from saga_stores.sqlite.connection import QUERIES, reading, to_micros, writing
 from saga_stores.sqlite.location import Location

@@ -17,16 +17,8 @@ from saga_orchestrator.core.saga import Saga, SagaData
 from saga_orchestrator.core.states import SagaState
 from saga_orchestrator.ports.clock import Clock, SystemClock
 from saga_orchestrator.ports.overview import Overview, Waiting
-from saga_orchestrator.ports.store import (
-    LEASE,
-    Keep,
-    Migration,
-    OutboxRow,
-    Page,
-    SagaFilter,
-    SagaRecord,
-    Store,
-)
+from saga_orchestrator.ports.records import Migration, OutboxRow, Page, SagaRecord
+from saga_orchestrator.ports.store import LEASE, Keep, SagaFilter, Store
 from saga_stores._caches import Caches
 from saga_stores._data import traceparents_of
 from saga_stores._rows import Row

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from saga_orchestrator.cli.remarks import Remarks, not_undone
-from saga_orchestrator.ports.store import SagaRecord
+from saga_orchestrator.ports.records import SagaRecord
 from tests.support.sagas import ONCE, Run, definition, seconds, sequence, step
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from saga_orchestrator.cli.timeline import duration, timeline
 from saga_orchestrator.core.retry import RetryPolicy
-from saga_orchestrator.ports.store import SagaRecord
+from saga_orchestrator.ports.records import SagaRecord
 from tests.support.sagas import ONCE, TWICE, Run, definition, seconds, sequence, step
 
 

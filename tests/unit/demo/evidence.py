@@ -12,7 +12,7 @@ from saga_orchestrator.core.states import Direction
 from saga_orchestrator.demo.effects import Effect
 from saga_orchestrator.demo.judge import Evidence, judge
 from saga_orchestrator.demo.scenarios import SCENARIOS, Scenario
-from saga_orchestrator.ports.store import SagaRecord
+from saga_orchestrator.ports.records import SagaRecord
 from tests.support.sagas import SAGA_ID, Run
 
 if TYPE_CHECKING:

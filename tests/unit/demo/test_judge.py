@@ -11,7 +11,7 @@ from saga_orchestrator.core.states import SagaState, StepState
 from saga_orchestrator.demo.effects import Effect
 from saga_orchestrator.demo.judge import Evidence, judge
 from saga_orchestrator.demo.scenarios import SCENARIOS
-from saga_orchestrator.ports.store import SagaRecord
+from saga_orchestrator.ports.records import SagaRecord
 from tests.support.sagas import SAGA_ID, Run
 from tests.unit.demo.evidence import (
     AMOUNT,

@@ -24,7 +24,7 @@ from tests.unit.demo.evidence import (
 
 if TYPE_CHECKING:
     from saga_orchestrator.core.decision import Dispatch
-    from saga_orchestrator.ports.store import SagaRecord
+    from saga_orchestrator.ports.records import SagaRecord
     from tests.support.sagas import Run
 
 IN_REVERSE = "steps are undone in reverse order"

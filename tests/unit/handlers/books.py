@@ -18,7 +18,7 @@ import pytest
 from saga_orchestrator import Direction, Handlers, Manager, SagaDefinition
 from saga_orchestrator.core.decision import HistoryKind
 from saga_orchestrator.core.payload import Json
-from saga_orchestrator.ports.store import SagaRecord
+from saga_orchestrator.ports.records import SagaRecord
 
 
 @contextlib.contextmanager

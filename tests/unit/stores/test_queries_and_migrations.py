@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from saga_orchestrator.errors import SchemaVersionError, StoreDataError
-from saga_orchestrator.ports.store import Migration
+from saga_orchestrator.ports.records import Migration
 from saga_stores._json import from_json, from_json_object, storable, to_json
 from saga_stores._migrations import pending, read_migrations, require_current
 from saga_stores._sql import parse_queries

@@ -28,7 +28,7 @@ from saga_orchestrator.core.commands import Answer, Reply
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.states import Direction
 from saga_orchestrator.ports.broker import OutgoingMessage
-from saga_orchestrator.ports.store import SagaRecord
+from saga_orchestrator.ports.records import SagaRecord
 from saga_orchestrator.runtime.registry import Registry
 from saga_orchestrator.runtime.worker import Worker
 from saga_orchestrator.testing import Given

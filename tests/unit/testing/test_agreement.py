@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from saga_orchestrator import Direction, Handlers, RetryPolicy, SagaDefinition, Step
-from saga_orchestrator.ports.store import SagaRecord
+from saga_orchestrator.ports.records import SagaRecord
 from saga_orchestrator.testing import Given, action, given, operator, undo
 from tests.unit.testing.reality import Reality
 

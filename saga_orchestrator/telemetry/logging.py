@@ -23,8 +23,10 @@ _MARGIN = "  | "
 LogFormat = Literal["auto", "console", "json"]
 
 
-class _Lines(structlog.PrintLogger):
+class _Lines(structlog.WriteLogger):
     """Writes lines to stderr as long as it takes them.
+
+    A line and its end at once: several processes may write to one place.
 
     A full disk, or a reader that is gone, costs the line and nothing else: an
     engine must not stop because nobody hears of it.

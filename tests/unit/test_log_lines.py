@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
@@ -56,3 +57,20 @@ def test_as_json(capsys):
     entries = [json.loads(line) for line in text.splitlines()]
     assert [entry["event"] for entry in entries] == [EVIL, "broke"]
     assert entries[0]["error"] == EVIL
+
+
+def test_a_line_is_written_at_once(monkeypatch):
+    """Processes share one stderr; where it is unbuffered, each write stands alone."""
+    writes: list[str] = []
+
+    class Unbuffered(io.StringIO):
+        def write(self, text: str) -> int:
+            writes.append(text)
+            return len(text)
+
+    monkeypatch.setattr("sys.stderr", Unbuffered())
+    logging.configure("info", "json")
+    structlog.get_logger("test").info("one")
+    structlog.get_logger("test").info("two")
+    assert [json.loads(text)["event"] for text in writes] == ["one", "two"]
+    assert all(text.endswith("}\n") for text in writes)

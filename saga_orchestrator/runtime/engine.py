@@ -204,6 +204,7 @@ class Engine(Client):
         if self._watch is not None:
             self.supervisor.loop("watch", self._watch.run)
             self.supervisor.loop("recount", self._recount.run)
+        self._receiver.begin()
 
     async def drain(self, seconds: float) -> None:
         """Take nothing new, finish what has begun, publish what was decided."""

@@ -96,15 +96,24 @@ class Receiver:
         self._store_time = StoreTime(clock)
         self._consumers: list[Consumer] = []
         self._in_hand = InHand()
+        self._may_run = asyncio.Event()
         self._takes_nothing = asyncio.Event()
         self._is_traced = False
 
     async def open(self) -> None:
-        """Declare and consume the queues of every service."""
+        """Declare and consume the queues of every service; ``begin`` runs handlers."""
         for service in self._registry.services:
             for direction in sorted(self._directions):
                 if service.actions(direction):
                     await self._consume(service, direction)
+
+    def begin(self) -> None:
+        """Run what has arrived, and what arrives: the whole process is open.
+
+        A process that is stopped while it opens has nothing to drain, and closes at
+        once: what it had run by then would be run again.
+        """
+        self._may_run.set()
 
     def routes(self) -> list[tuple[str, str]]:
         """Return the routing keys served here, each with its queue."""
@@ -150,6 +159,7 @@ class Receiver:
 
     async def _handle(self, delivery: Delivery, queue: str, service: Handlers) -> None:
         with self._in_hand:
+            await self._may_run.wait()
             try:
                 may_ack = await self._process(delivery, queue, service)
             except StoreError as error:

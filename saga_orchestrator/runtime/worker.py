@@ -74,6 +74,7 @@ class Worker:
         await self._receiver.open()
         if self._watch:
             self._supervisor.loop("watch", self._new_watch().run)
+        self._receiver.begin()
 
     def problems(self) -> list[str]:
         """Name what is wrong now; empty: everything works."""

@@ -78,7 +78,11 @@ async def open_worker(
         concurrency=8,
         watch=watch,
     )
-    await worker.open()
+    try:
+        await worker.open()
+    except BaseException:
+        await worker.close()
+        raise
     return worker
 
 

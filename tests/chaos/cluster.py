@@ -52,6 +52,10 @@ class RabbitCluster:
         listed = self._witness().queues("/%2F", *columns)
         return {queue["name"]: queue for queue in listed}
 
+    def ghosts(self) -> set[str]:
+        """Name the consumers that the broker counts, and whose channels are gone."""
+        return self._witness().ghosts("/%2F")
+
     def leader_of(self, queue: str) -> RabbitServer | None:
         """Return the node that leads a queue; None: nobody does, or it is gone."""
         name = self.queues().get(queue, {}).get("leader")

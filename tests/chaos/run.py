@@ -20,21 +20,12 @@ from saga_orchestrator.errors import SagaNotFoundError
 from tests.chaos.judge import Evidence, Verdict, judge
 from tests.chaos.load import Load
 from tests.chaos.plan import Storm
-from tests.chaos.stage import ORCHESTRATORS, WORKERS, Stage, opened_stage
+from tests.chaos.settling import settled
+from tests.chaos.stage import Stage, opened_stage
 from tests.chaos.watch import LOST
 from tests.support.waiting import eventually
 
-SETTLE_SECONDS = 180.0
-"""A command that was lost twice is sent again after one minute, then after two."""
 WARM_UP_SAGAS = 10
-
-_CONSUMERS = {
-    "saga.steps": WORKERS,
-    "saga.compensate": WORKERS,
-    "saga.replies": ORCHESTRATORS,
-    "saga.undelivered": ORCHESTRATORS,
-    "saga.dead": 0,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +67,7 @@ async def run_chaos(
             in_flight = await _in_flight(stage)
             tell(f"faults stop; {in_flight} sagas go on, {load.count} were started")
             load.stop()
-            rest = await _settled(stage, load_over)
+            rest = await settled(stage, load_over, tell)
             tell(f"settled; {len(rest)} things left")
         evidence = await _evidence(stage, load, seed)
         tell("judging")
@@ -111,36 +102,6 @@ async def _in_flight(stage: Stage) -> int:
             return stage.watch.live
         await asyncio.sleep(0.1)
     raise TimeoutError("the database does not answer")
-
-
-async def _settled(stage: Stage, load_over: asyncio.Task[None]) -> list[str]:
-    """Wait until everything has ended; return what has not, in the time it has."""
-    deadline = time.monotonic() + SETTLE_SECONDS
-    while True:
-        rest = [] if load_over.done() else ["starts are not answered"]
-        if stage.watch.live:
-            rest.append(f"{stage.watch.live} sagas go on")
-        if stage.watch.outbox:
-            rest.append(f"{stage.watch.outbox} commands are in the outbox")
-        if not rest:  # only now, for it costs a process
-            rest = await _queue_problems(stage)
-        if not rest or time.monotonic() > deadline:
-            return rest
-        await asyncio.sleep(1)
-
-
-async def _queue_problems(stage: Stage) -> list[str]:
-    """Return which queues are not empty, or not consumed by all who should."""
-    queues = await asyncio.to_thread(stage.cluster.queues)
-    problems = []
-    for name, queue in sorted(queues.items()):
-        if queue["messages"]:
-            problems.append(f"{name} has {queue['messages']} messages")
-        if queue["consumers"] != _CONSUMERS[name]:
-            problems.append(
-                f"{name} has {queue['consumers']} consumers of {_CONSUMERS[name]}"
-            )
-    return problems
 
 
 async def _evidence(stage: Stage, load: Load, seed: int) -> Evidence:

@@ -94,6 +94,7 @@ class Slot:
         self._ledger = Ledger(folder / "ledger.db")
         self._rng = random.Random(f"{report.seed} {service}")
         self._lives = 0
+        self._opening_took = 0.3
         self.process: ForkServerProcess | None = None
 
     async def live(self, signals: int) -> None:
@@ -104,7 +105,7 @@ class Slot:
                 await self._ready(life)
                 await asyncio.sleep(self._rng.random() * 0.6)
             else:
-                await asyncio.sleep(self._rng.random() * 0.3)
+                await asyncio.sleep(self._rng.random() * self._opening_took)
             await self._stop(life)
         await self._ready(self._start(hangs=False))
 
@@ -117,7 +118,9 @@ class Slot:
         return life
 
     async def _ready(self, life: Life) -> None:
+        start = time.monotonic()
         await eventually((self._folder / life.name).exists, seconds=_UNTIL_READY)
+        self._opening_took = time.monotonic() - start
 
     async def _stop(self, life: Life) -> None:
         process = self.process

@@ -40,6 +40,18 @@ async def test_postgres_keeps_data_over_a_kill(
     assert killable_postgres.execute("SELECT count(*) FROM kept", name) == "0"
 
 
+async def test_a_consumer_with_a_channel_is_no_ghost(
+    rabbit_server: RabbitServer, rabbit_url: str
+) -> None:
+    """Chaos takes only those for the broker's own that are nobody's."""
+    async with await aio_pika.connect(rabbit_url) as connection:
+        channel = await connection.channel()
+        queue = await channel.declare_queue("q")
+        await queue.consume(lambda _: None, consumer_tag="ours")
+        assert rabbit_server.queues(rabbit_url, "consumers")[0]["consumers"] == 1
+        assert rabbit_server.ghosts(rabbit_url) == set()
+
+
 async def test_a_vhost_is_fresh(rabbit_server: RabbitServer, rabbit_url: str) -> None:
     """Each test gets a vhost without queues."""
     async with await aio_pika.connect(rabbit_url) as connection:

@@ -215,10 +215,20 @@ class RabbitServer:
 
     def queues(self, url: str, *columns: str) -> list[dict[str, Any]]:
         """List the queues of the vhost of ``url``: name, messages and ``columns``."""
-        listed = self.rabbitmqctl(
-            *("list_queues", "-p", vhost_of(url), "--formatter", "json"),
-            *("name", "messages", *columns),
-        )
+        return self._list("queues", "-p", vhost_of(url), "name", "messages", *columns)
+
+    def ghosts(self, url: str) -> set[str]:
+        """Name the consumers in the vhost of ``url`` whose channels are gone."""
+        consumers = self._list("consumers", "-p", vhost_of(url))
+        channels = {channel["pid"] for channel in self._list("channels", "pid")}
+        return {
+            f"{one['queue_name']}: {one['consumer_tag']}"
+            for one in consumers
+            if one["channel_pid"] not in channels
+        }
+
+    def _list(self, things: str, *arguments: str) -> list[dict[str, Any]]:
+        listed = self.rabbitmqctl(f"list_{things}", "--formatter", "json", *arguments)
         rows: list[dict[str, Any]] = json.loads(listed)
         return rows
 

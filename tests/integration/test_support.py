@@ -47,9 +47,9 @@ async def test_a_consumer_with_a_channel_is_no_ghost(
     async with await aio_pika.connect(rabbit_url) as connection:
         channel = await connection.channel()
         queue = await channel.declare_queue("q")
-        await queue.consume(lambda _: None, consumer_tag="ours")
-        assert rabbit_server.queues(rabbit_url, "consumers")[0]["consumers"] == 1
-        assert rabbit_server.ghosts(rabbit_url) == set()
+        async with queue.iterator(consumer_tag="ours"):
+            assert rabbit_server.queues(rabbit_url, "consumers")[0]["consumers"] == 1
+            assert rabbit_server.ghosts(rabbit_url) == set()
 
 
 async def test_a_vhost_is_fresh(rabbit_server: RabbitServer, rabbit_url: str) -> None:

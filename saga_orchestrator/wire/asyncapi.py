@@ -6,7 +6,8 @@ from typing import Any
 
 from saga_orchestrator.core.commands import routing_key
 from saga_orchestrator.core.states import Direction
-from saga_orchestrator.wire.envelope import COMMANDS, REPLIES, VERSION
+from saga_orchestrator.wire.envelope import COMMANDS, REPLIES
+from saga_orchestrator.wire.models import VERSION
 from saga_orchestrator.wire.schema import command_schema, reply_schema
 from saga_orchestrator.wire.topology import Topology
 

@@ -12,7 +12,7 @@ import json
 
 from saga_orchestrator.core.payload import Json
 from saga_orchestrator.core.public import PublicEvent, PublicKind
-from saga_orchestrator.wire.envelope import VERSION
+from saga_orchestrator.wire.models import VERSION
 
 EVENT = "saga.event"
 

@@ -14,12 +14,12 @@ from msgspec import Struct
 from saga_orchestrator.core.commands import Command, Reply
 from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.wire.envelope import (
-    VERSION,
     command_text,
     read_document,
     reply_text,
     write,
 )
+from saga_orchestrator.wire.models import VERSION
 
 COMMANDS_MAX = 32
 BYTES_MAX = 256 * 1024

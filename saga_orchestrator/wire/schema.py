@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from saga_orchestrator.wire.envelope import (
+from saga_orchestrator.wire.models import (
     VERSION,
     CommandFields,
     CommandMessage,

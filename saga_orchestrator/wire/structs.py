@@ -1,6 +1,6 @@
 """The envelopes once more, for the reader and the writer: fast, and without words.
 
-The models in ``envelope.py`` are the wire. These take a little less than they do,
+The models in ``models.py`` are the wire. These take a little less than they do,
 and say nothing that a person could use: what these refuse is judged by the models. A
 test holds the two against each other, field by field.
 """
@@ -35,7 +35,7 @@ class _FenceStruct(Struct, kw_only=True):
 
 
 class CommandStruct(_FenceStruct, kw_only=True):
-    """``envelope.CommandFields``."""
+    """``models.CommandFields``."""
 
     saga: _Text
     action: _Text
@@ -56,14 +56,14 @@ class CommandStruct(_FenceStruct, kw_only=True):
 
 
 class EventStruct(Struct):
-    """``envelope.EventFields``."""
+    """``models.EventFields``."""
 
     type: Annotated[str, Meta(pattern=rf"^{EVENT_TYPE}\Z")]
     payload: Json = None
 
 
 class ReplyStruct(_FenceStruct, kw_only=True):
-    """``envelope.ReplyFields``."""
+    """``models.ReplyFields``."""
 
     answer: Answer
     output: Json = None
@@ -82,14 +82,14 @@ class ReplyStruct(_FenceStruct, kw_only=True):
 
 
 class CommandsStruct(Struct):
-    """``envelope.CommandMessage``."""
+    """``models.CommandMessage``."""
 
     v: int
     commands: Annotated[list[CommandStruct], Meta(min_length=1, max_length=ITEMS_MAX)]
 
 
 class RepliesStruct(Struct):
-    """``envelope.ReplyMessage``."""
+    """``models.ReplyMessage``."""
 
     v: int
     replies: Annotated[list[ReplyStruct], Meta(min_length=1, max_length=ITEMS_MAX)]

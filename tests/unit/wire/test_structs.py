@@ -10,17 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from saga_orchestrator.wire import envelope, structs
-from saga_orchestrator.wire.envelope import read_document
+from saga_orchestrator.wire import models, structs
+from saga_orchestrator.wire.envelope import read_commands, read_document
 from saga_orchestrator.wire.frame import pack, pack_replies
 from tests.unit.wire.samples import command, reply
 
 _PAIRS = [
-    (structs.CommandStruct, envelope.CommandFields),
-    (structs.ReplyStruct, envelope.ReplyFields),
-    (structs.EventStruct, envelope.EventFields),
-    (structs.CommandsStruct, envelope.CommandMessage),
-    (structs.RepliesStruct, envelope.ReplyMessage),
+    (structs.CommandStruct, models.CommandFields),
+    (structs.ReplyStruct, models.ReplyFields),
+    (structs.EventStruct, models.EventFields),
+    (structs.CommandsStruct, models.CommandMessage),
+    (structs.RepliesStruct, models.ReplyMessage),
 ]
 
 
@@ -89,7 +89,7 @@ def test_what_the_structs_take_the_models_take_alike(pair, data):
     for name in model.model_fields:
         mine, theirs = getattr(read, name), getattr(judged, name)
         if name == "traceparent":
-            mine = envelope._text_or_nothing(mine)
+            mine = models.text_or_nothing(mine)
         elif name == "events":
             mine = [(one.type, one.payload) for one in mine]
             theirs = [(one.type, one.payload) for one in theirs]
@@ -106,8 +106,8 @@ def test_an_instant_that_only_the_model_takes_is_read(instant):
     """A foreign sender may write one in any way that the models know."""
     document = _document("commands")
     document["commands"][0]["expires_at"] = instant
-    (read,) = envelope.read_commands(msgspec.json.encode(document))
-    (judged,) = envelope.CommandMessage.model_validate(document).commands
+    (read,) = read_commands(msgspec.json.encode(document))
+    (judged,) = models.CommandMessage.model_validate(document).commands
     assert read.expires_at == judged.expires_at
     assert read.input == read.context
 

@@ -13,7 +13,7 @@ import asyncio
 import datetime as dt
 import functools
 import random
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from saga_orchestrator.core.commands import Answer, Command, Reply, routing_key
@@ -28,27 +28,22 @@ from saga_orchestrator.ports.broker import (
     Broker,
     Consumer,
     Delivery,
-    OutgoingMessage,
     QueueSpec,
-    Receipt,
 )
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.runtime.answering import Answering, LongAnswering
-from saga_orchestrator.runtime.backoff import Backoff
 from saga_orchestrator.runtime.in_hand import InHand
 from saga_orchestrator.runtime.parking import Parking
 from saga_orchestrator.runtime.quarantine import Quarantine
 from saga_orchestrator.runtime.registry import Registry
+from saga_orchestrator.runtime.returning import QUARANTINE_HEADER, Returning
 from saga_orchestrator.runtime.sinks import Sink
 from saga_orchestrator.runtime.supervisor import Supervisor
 from saga_orchestrator.runtime.together import Serve, Together
 from saga_orchestrator.telemetry import metrics, tracing
-from saga_orchestrator.wire.envelope import COMMANDS, read_commands
+from saga_orchestrator.wire.envelope import read_commands
 from saga_orchestrator.wire.frame import split
 from saga_orchestrator.wire.topology import Topology
-
-QUARANTINE_HEADER = "saga-quarantine"
-"""Marks a command that was split off a redelivered frame."""
 
 PUT_OFF = dt.timedelta(seconds=30)
 """How long a command waits that came to a service without its handler."""
@@ -80,12 +75,12 @@ class Receiver:
         directions: frozenset[Direction] = frozenset(Direction),
     ) -> None:
         self._broker = broker
+        self._returning = Returning(broker, clock, rng)
         self._registry = registry
         self._sink = sink
         self._parking = parking
         self._supervisor = supervisor
         self._clock = clock
-        self._rng = rng
         self._topology = topology
         self._concurrency = concurrency
         self._directions = directions
@@ -184,7 +179,7 @@ class Receiver:
         serve = functools.partial(self._serve, queue, service)
         suspect = delivery.redelivered or QUARANTINE_HEADER in delivery.headers
         if suspect and len(commands) > 1:
-            await self._split(delivery.body, queue)
+            await self._returning.as_suspects(delivery.body, queue)
             return True
         if suspect:
             return await self._run_suspect(commands[0], serve)
@@ -208,27 +203,14 @@ class Receiver:
 
         return await self._quarantine.alone(run)
 
-    async def _split(self, body: bytes, queue: str) -> None:
-        """Put each command of a frame that came back into a message of its own."""
-        messages = _messages(split(body), queue, suspect=True)
-        backoff = Backoff(self._rng)
-        while messages:
-            receipts = await self._broker.publish(messages)
-            pairs = zip(messages, receipts, strict=True)
-            messages = [m for m, receipt in pairs if receipt is not Receipt.CONFIRMED]
-            if messages:
-                await self._clock.sleep(backoff.next())
-
     async def _put_back(self, bodies: list[bytes], queue: str) -> bool:
         """Put what a drain left of a delivery back; tell whether it is there.
 
         As new: it is under no suspicion, as what a dead process had in hand is, and
-        what was answered beside it does not come again. One try: without a broker
-        there is no acknowledgement either.
+        what was answered beside it does not come again.
         """
         await self._takes_nothing.wait()  # or it came here again at once
-        receipts = await self._broker.publish(_messages(bodies, queue))
-        return all(receipt is Receipt.CONFIRMED for receipt in receipts)
+        return await self._returning.as_new(bodies, queue)
 
     async def _serve(
         self,
@@ -325,17 +307,6 @@ def queue_of(service: Handlers, direction: Direction, topology: Topology) -> Que
         routing_keys=tuple(routing_key(direction, action) for action in actions),
         dead_letter=topology.undelivered,
     )
-
-
-def _messages(
-    bodies: Sequence[bytes], queue: str, *, suspect: bool = False
-) -> list[OutgoingMessage]:
-    """Return the messages that bring commands, one each, into their queue again."""
-    headers = {QUARANTINE_HEADER: 1} if suspect else {}
-    return [
-        OutgoingMessage(queue, body, COMMANDS, exchange="", headers=headers)
-        for body in bodies
-    ]
 
 
 def _later(command: Command, reason: str, delay: dt.timedelta) -> Reply:

@@ -14,6 +14,7 @@ from saga_orchestrator.runtime.intake import Intake
 from saga_orchestrator.runtime.pipeline import CommitPipeline
 from saga_orchestrator.runtime.publisher import Publisher
 from saga_orchestrator.runtime.receiver import Receiver
+from saga_orchestrator.runtime.returning import Returning
 from saga_stores.memory import store as memory
 from tests.mutants.mutant import Mutant, replacing
 
@@ -125,6 +126,6 @@ ORDER = (
     ),
     Mutant(
         "a frame that comes again is not split, and not run",
-        replacing((Receiver, "_split", _nothing)),
+        replacing((Returning, "as_suspects", _nothing)),
     ),
 )

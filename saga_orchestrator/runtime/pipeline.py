@@ -43,6 +43,7 @@ class _Waiting(Struct):
 
     Attributes:
         give_up_at: when its caller's patience ends, by the monotonic clock.
+        is_alone: its batch was refused, so it is committed without neighbours.
         backoff: its own, once its saga's row was found locked.
         due_at: when a locked one is tried again.
     """
@@ -50,6 +51,7 @@ class _Waiting(Struct):
     event: Event
     future: asyncio.Future[Decision]
     give_up_at: float | None
+    is_alone: bool = False
     backoff: Backoff | None = None
     due_at: float = 0.0
 
@@ -149,7 +151,9 @@ class CommitPipeline:
         while True:
             await self._wait_for_work()
             while self._queue or self._settled:
-                await self._commit(self._take(), self._take_settled())
+                batch = self._take()
+                is_alone = bool(batch) and batch[0].is_alone
+                await self._commit(batch, [] if is_alone else self._take_settled())
             if not self._locked:
                 self._idle.set()
 
@@ -188,6 +192,8 @@ class CommitPipeline:
     def _take(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
         while self._queue and len(batch) < EVENTS_MAX:
+            if batch and (batch[0].is_alone or self._queue[0].is_alone):
+                break
             waiting = self._queue.popleft()
             if not waiting.future.done():  # a caller that went away
                 batch.append(waiting)
@@ -210,9 +216,9 @@ class CommitPipeline:
             if error.retryable:
                 await self._put_back(batch, settled, error)
             else:
-                await self._isolate(batch, settled, error)
+                self._isolate(batch, settled, error)
         except Exception as error:  # noqa: BLE001 - a defect, kept to its event
-            await self._isolate(batch, settled, error)
+            self._isolate(batch, settled, error)
         else:
             self._outage.ends("pipeline")
             self._backoff.reset()
@@ -245,12 +251,17 @@ class CommitPipeline:
         for doubter in self._doubters:
             doubter([waiting.event for waiting in batch])
         self._outage.begins("pipeline", error)
-        self._queue.extendleft(reversed(batch))
-        self._settled.extendleft(reversed(settled))
+        self._return(batch, settled)
         now = self._clock.monotonic()
         for waiting in self._queue:
             _give_up(waiting, now, error)
         await self._clock.sleep(self._backoff.next())
+
+    def _return(self, batch: list[_Waiting], settled: list[Fence]) -> None:
+        """Put what was taken back where it was; whoever closes finds it there."""
+        self._in_hand = []
+        self._queue.extendleft(reversed(batch))
+        self._settled.extendleft(reversed(settled))
 
     async def _part(
         self, batch: list[_Waiting], settled: list[Fence], error: StoreError
@@ -258,19 +269,26 @@ class CommitPipeline:
         """A row is locked: commit the others, and try its events later."""
         if not batch:
             await self._put_back(batch, settled, error)
-            return
-        if len(batch) > 1:
-            locked: set[SagaId] = set()
-            for waiting in batch:
-                if waiting.event.saga_id in locked:
-                    self._try_later(waiting, error)
-                else:
-                    await self._commit([waiting], [])
-                locked = {later.event.saga_id for later in self._locked}
+        elif len(batch) > 1:
+            self._set_apart(batch, settled)
         else:
-            self._try_later(batch[0], error)
-        if settled:
-            await self._commit([], settled)
+            (locked,) = batch
+            self._return([], settled)
+            for waiting in [locked, *self._alone_of(locked.event.saga_id)]:
+                self._try_later(waiting, error)
+
+    def _set_apart(self, batch: list[_Waiting], settled: list[Fence]) -> None:
+        """Have each event of a batch committed without the others, in their order."""
+        for waiting in batch:
+            waiting.is_alone = True
+        self._return(batch, settled)
+
+    def _alone_of(self, saga_id: SagaId) -> list[_Waiting]:
+        """Take the events of a saga that were set apart."""
+        found = [w for w in self._queue if w.is_alone and w.event.saga_id == saga_id]
+        for waiting in found:
+            self._queue.remove(waiting)
+        return found
 
     def _try_later(self, waiting: _Waiting, error: StoreError) -> None:
         now = self._clock.monotonic()
@@ -279,13 +297,15 @@ class CommitPipeline:
             waiting.due_at = now + waiting.backoff.next()
             self._locked.append(waiting)
 
-    async def _isolate(
+    def _isolate(
         self, batch: list[_Waiting], settled: list[Fence], error: Exception
     ) -> None:
-        """Run the events of a refused batch one by one, to find the culprit."""
-        if len(batch) > 1:
-            for waiting in batch:
-                await self._commit([waiting], [])
+        """Find the culprit in a refused batch, by committing each event alone.
+
+        Confirmed commands that are refused by themselves are left to the relay.
+        """
+        if len(batch) > 1 or (batch and settled):
+            self._set_apart(batch, settled)
         elif batch:
             event, future = batch[0].event, batch[0].future
             _log.error(
@@ -296,8 +316,6 @@ class CommitPipeline:
             )
             if not future.done():
                 future.set_exception(error)
-        if batch and settled:
-            await self._commit([], settled)
 
     def _announce(self, batch: list[_Waiting], decisions: list[Decision]) -> None:
         for waiting, decision in zip(batch, decisions, strict=True):

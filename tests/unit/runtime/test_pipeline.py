@@ -233,3 +233,78 @@ async def _no_outbox(manager, sagas) -> bool:
 
 def _all() -> SagaFilter:
     return SagaFilter(limit=1000)
+
+
+def _refused_together(store: WatchedStore):
+    """Let the store take events one by one only; return what it was asked alone."""
+    alone = []
+
+    async def gate(events, **_):
+        if len(events) > 1:
+            raise ConcurrencyError("a row is locked")
+        alone.append(events[0].plan.definition.name)
+
+    store.gates["transact"] = gate
+    return alone
+
+
+@virtual
+async def test_who_waits_in_a_batch_that_is_parted_is_told_when_the_process_closes():
+    """The events behind the one that is being committed are not forgotten."""
+    store = WatchedStore(await open_store())
+    alone = _refused_together(store)
+    parting = store.gates["transact"]
+
+    async def gate(events, **options):
+        await parting(events, **options)
+        await asyncio.Event().wait()  # a store gone silent
+
+    store.gates["transact"] = gate
+    manager = await open_manager(store=store)
+    starts = [asyncio.ensure_future(_empty(manager, n)) for n in range(3)]
+    await until(lambda: alone)
+    await manager.close()
+    ended = await asyncio.gather(*starts, return_exceptions=True)
+    assert [type(end) for end in ended] == [StoreUnavailableError] * 3
+
+
+@virtual
+async def test_a_store_that_goes_away_while_a_batch_is_parted_keeps_the_order():
+    """What was not committed yet waits in its place, as any event does."""
+    store = WatchedStore(await open_store())
+    alone = _refused_together(store)
+    parting = store.gates["transact"]
+    outage = iter([False] + [True] * 5)
+
+    async def gate(events, **options):
+        await parting(events, **options)
+        if next(outage, False):
+            raise StoreUnavailableError("gone")
+
+    store.gates["transact"] = gate
+    async with open_manager(store=store) as manager:
+        sagas = await asyncio.gather(*(_empty(manager, n) for n in range(4)))
+        assert all(saga.is_completed for saga in sagas)
+    assert alone == ["empty0", *["empty1"] * 6, "empty2", "empty3"]
+
+
+@virtual
+async def test_patience_ends_in_a_batch_that_was_parted_too():
+    """No caller waits for the pauses of all that stand before it."""
+    store = WatchedStore(await open_store())
+    _refused_together(store)
+    parting = store.gates["transact"]
+
+    async def gate(events, **options):
+        await parting(events, **options)
+        raise StoreUnavailableError("gone")
+
+    store.gates["transact"] = gate
+    async with open_manager(store=store) as manager:
+        clock = LoopClock()
+        begun = clock.monotonic()
+        starts = (_empty(manager, n) for n in range(20))
+        ended = await asyncio.gather(*starts, return_exceptions=True)
+        assert {type(end) for end in ended} == {StoreUnavailableError}
+        assert 30 <= clock.monotonic() - begun < 36
+        store.gates.clear()

@@ -26,25 +26,33 @@ def nobody_else() -> None:
     """Tell nobody that a run waits."""
 
 
+def always() -> bool:
+    """Say that any cancellation ends the process."""
+    return True
+
+
 class Run:
     """A handler's run, in whichever task drives it.
 
     That task may have run other handlers before, and may run more afterwards: no
     context variable that is set in the run is seen outside of it, and cancellations
-    that the run asked for are taken back at its end.
+    that the run asked for are taken back at its end. So are the handler's own: it may
+    cancel the task that it finds itself in, as a time limit does, and mean itself.
 
     Args:
         waiting: where it is found while it waits, to be interrupted.
         when_it_waits: called once, when it begins to wait: its task is taken.
+        is_closing: tells whether a cancellation that the run did not ask for is the
+            process's end. If not, it is the handler's own.
 
     Attributes:
-        is_cancelled: whether its task was cancelled by somebody else; a handler may
-            as well raise a ``CancelledError`` of its own.
+        is_cancelled: whether its task was cancelled by the process's end; a handler
+            may as well raise a ``CancelledError`` of its own.
     """
 
     __slots__ = (
-        "_cancels", "_cuts", "_reason", "_task", "_timer", "_waiting",
-        "_when_it_waits", "is_cancelled",
+        "_cancels", "_cuts", "_is_closing", "_reason", "_task", "_timer",
+        "_waiting", "_when_it_waits", "is_cancelled",
     )  # fmt: skip
 
     _task: asyncio.Task[Any]
@@ -53,9 +61,11 @@ class Run:
         self,
         waiting: dict[Run, None] | None = None,
         when_it_waits: Callable[[], None] = nobody_else,
+        is_closing: Callable[[], bool] = always,
     ) -> None:
         self._waiting = {} if waiting is None else waiting
         self._when_it_waits = when_it_waits
+        self._is_closing = is_closing
         self._timer: asyncio.TimerHandle | None = None
         self._reason: BaseException | None = None
         self._cancels = 0
@@ -78,6 +88,9 @@ class Run:
         """
         loop = asyncio.get_running_loop()
         begun = loop.time()
+        task = asyncio.current_task()
+        assert task is not None, "an event loop runs, so a task does"
+        self._task, self._cancels = task, task.cancelling()
         context = contextvars.copy_context()
         try:
             waits_for = context.run(work.send, None)
@@ -91,7 +104,7 @@ class Run:
             return (yield from _steps(work, context, waits_for))
         except asyncio.CancelledError as error:
             others = self._task.cancelling() - self._cuts - self._cancels
-            self.is_cancelled = others > 0
+            self.is_cancelled = others > 0 and self._is_closing()
             if self._reason is None or self.is_cancelled:
                 raise
             raise self._reason from error
@@ -112,10 +125,6 @@ class Run:
         self._task.cancel()
 
     def _begin_to_wait(self) -> None:
-        task = asyncio.current_task()
-        assert task is not None, "an event loop runs, so a task does"
-        self._task = task
-        self._cancels = task.cancelling()
         self._waiting[self] = None
         self._when_it_waits()
 
@@ -123,7 +132,10 @@ class Run:
         if self._timer is not None:
             self._timer.cancel()
         del self._waiting[self]
-        for _ in range(self._cuts):
+        while self._task.cancelling() > self._cancels:
+            if self._is_closing() and not self._cuts:
+                break  # what is left ends the process
+            self._cuts = max(self._cuts - 1, 0)
             self._task.uncancel()
 
 

@@ -62,6 +62,7 @@ class LongAnswering(Answering):
     def __init__(self, sink: Sink, queue: str) -> None:
         super().__init__(sink, queue)
         self.are_sent = False
+        self._failure: Exception | None = None
         self._settled = asyncio.Event()
 
     async def send(self, reply: Reply) -> None:
@@ -71,13 +72,23 @@ class LongAnswering(Answering):
         self.are_sent = True
         self._settled.set()
 
+    def failed(self, error: Exception) -> None:
+        """Say why no answer follows, where it is not a drain."""
+        self._failure = error
+
     def ended(self) -> None:
         """Say that no answer follows."""
         self._settled.set()
 
     async def is_safe(self) -> bool:
-        """Wait until the first answer is safe; False: it ended without one."""
+        """Wait until the first answer is safe; False: a drain left it without one.
+
+        Raises:
+            Exception: what the run failed with before it had an answer.
+        """
         await self._settled.wait()
+        if self._failure is not None and not self.are_sent:
+            raise self._failure
         return self.are_sent
 
     def forget(self) -> None:

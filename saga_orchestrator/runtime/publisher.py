@@ -125,7 +125,9 @@ class Publisher:
             saga = decision.saga
             if saga is None:
                 continue
-            if decision.dispatches or saga.id in self._committed:
+            # Of what was left to the relay nothing is kept: that may go on for hours.
+            is_taken = any(one.fence in self._in_hand for one in decision.dispatches)
+            if is_taken or saga.id in self._committed:
                 self._committed[saga.id] = saga
 
     @property

@@ -139,6 +139,10 @@ class Receiver:
             await consumer.cancel()
         self._takes_nothing.set()
 
+    def closing(self) -> None:
+        """Take cancellations for the process's end from now on."""
+        self._in_hand.is_closing = True
+
     async def drained(self) -> None:
         """Wait until no delivery is in hand."""
         await self._in_hand.drained()
@@ -159,9 +163,21 @@ class Receiver:
                 may_ack = await self._process(delivery, queue, service)
             except StoreError as error:
                 await self._parking.park(delivery, queue, str(error))
+            except asyncio.CancelledError:
+                if self._in_hand.is_closing:
+                    raise
+                # A handler's, which had ended: what went on in its task, and its
+                # frame, is cut off. What is answered by now does not come again.
+                await self._give_back(delivery)
             else:
                 if may_ack:
                     await delivery.ack()
+
+    async def _give_back(self, delivery: Delivery) -> None:
+        task = asyncio.current_task()
+        while task is not None and task.cancelling():
+            task.uncancel()
+        await delivery.requeue()
 
     async def _process(self, delivery: Delivery, queue: str, service: Handlers) -> bool:
         """Do what a delivery asks for; tell whether it may be acknowledged.
@@ -183,12 +199,18 @@ class Receiver:
             return True
         if suspect:
             return await self._run_suspect(commands[0], serve)
-        together = Together(commands, serve, self._clock)
+        together = self._together(commands, serve)
         done = await self._quarantine.together(together.run)
         if all(done):
             return True
         bodies = zip(split(delivery.body), done, strict=True)
         return await self._put_back([body for body, end in bodies if not end], queue)
+
+    def _together(self, commands: list[Command], serve: Serve) -> Together:
+        return Together(commands, serve, self._clock, self._is_closing)
+
+    def _is_closing(self) -> bool:
+        return self._in_hand.is_closing
 
     async def _run_suspect(self, command: Command, serve: Serve) -> bool:
         """Run a command that came back: alone, and only if it is still awaited."""
@@ -197,9 +219,7 @@ class Receiver:
 
         async def run() -> bool:
             awaited = await self._sink.is_awaited(command.fence)
-            return not awaited or all(
-                await Together([command], serve, self._clock).run()
-            )
+            return not awaited or all(await self._together([command], serve).run())
 
         return await self._quarantine.alone(run)
 
@@ -250,6 +270,9 @@ class Receiver:
             with self._in_hand:
                 try:
                     await work()
+                except Exception as error:
+                    answering.failed(error)
+                    raise
                 finally:
                     answering.ended()
 
@@ -281,7 +304,7 @@ class Receiver:
             if self._store_time.is_late(command):
                 return self._store_time.put_off(command)
             begun = self._clock.monotonic()
-            run = Run(self._in_hand.waiting, when_it_waits)
+            run = Run(self._in_hand.waiting, when_it_waits, self._is_closing)
             span = (
                 tracing.running(command, queue) if self._is_traced else tracing.UNTRACED
             )

@@ -25,9 +25,25 @@ class Together:
     it has set there cancels it. The others go on in tasks of their own.
     """
 
-    def __init__(self, commands: Sequence[Command], serve: Serve, clock: Clock) -> None:
+    def __init__(
+        self,
+        commands: Sequence[Command],
+        serve: Serve,
+        clock: Clock,
+        is_closing: Callable[[], bool],
+    ) -> None:
+        """Prepare to run commands.
+
+        Args:
+            commands: of one delivery.
+            serve: runs one.
+            clock: for turns.
+            is_closing: tells whether a cancellation is the process's end; else it
+                is a handler's that cancelled a task which it had left already.
+        """
         self._serve = serve
         self._clock = clock
+        self._is_closing = is_closing
         self._left = deque(enumerate(commands))
         unanswered = asyncio.CancelledError("its task was cancelled")
         self._ends: list[Answering | BaseException] = [unanswered] * len(commands)
@@ -45,7 +61,7 @@ class Together:
                 await self._run_left()
             return await self._all_safe()
         except asyncio.CancelledError:
-            for end in self._ends:
+            for end in self._ends if self._is_closing() else ():
                 if isinstance(end, Answering):
                     end.forget()
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 from typing import Any
 
@@ -174,3 +175,31 @@ async def test_a_time_limit_of_the_handler_s_own_is_its_own() -> None:
 
     assert await Run().drive(work(), 5) == "in time"
     assert _cancels() == 0
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize("swallows", [False, True])
+async def test_a_cancellation_of_the_handler_s_own_ends_nothing_else(
+    swallows: bool, at_once: bool
+) -> None:
+    """It may cancel the task that it is in: whoever goes on there is not cancelled."""
+
+    async def work() -> None:
+        if at_once:
+            _this_task().cancel()
+        else:
+            asyncio.get_running_loop().call_soon(_this_task().cancel)
+        with contextlib.suppress(asyncio.CancelledError if swallows else KeyError):
+            await _for_ever()
+
+    run = Run(is_closing=lambda: False)
+    with contextlib.suppress(asyncio.CancelledError):
+        await run.drive(work(), 5)
+    assert not run.is_cancelled
+    assert _cancels() == 0
+
+
+def _this_task() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task

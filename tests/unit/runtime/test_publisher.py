@@ -15,6 +15,7 @@ from saga_orchestrator.core.states import Outcome
 from saga_orchestrator.errors import StoreDataError, StoreUnavailableError
 from saga_orchestrator.ports.broker import QueueSpec, Receipt
 from saga_orchestrator.ports.store import LEASE, SagaFilter
+from saga_orchestrator.runtime import publisher
 from saga_orchestrator.runtime.publisher import Offer
 from saga_orchestrator.testing.virtual_time import LoopClock
 from tests.conformance.builders import plan_of, start
@@ -407,12 +408,12 @@ async def test_what_the_relay_takes_up_is_read_whatever_is_remembered():
     queue = QueueSpec("theirs", routing_keys=("step.do.a", "step.do.b"))
     await broker.consume(queue, inbox, prefetch=10)
     async with open_manager(store=store, broker=broker, engine=True) as manager:
-        publisher = manager._engine._publisher
+        mine = manager._engine._publisher
         (begun,) = await store.transact([start(plan_of("a", "b"))])
         (first,) = (sent.fence for sent in begun.dispatches)
         await store.transact([StepSucceeded(first)])
-        publisher.notice([begun])
-        publisher.offer([Offer(first)])  # as the relay does
+        mine.notice([begun])
+        mine.offer([Offer(first)])  # as the relay does
         sent = json.loads((await inbox.next()).body)
         assert [command["step"] for command in sent["commands"]] == ["b"]
 
@@ -507,3 +508,22 @@ async def _no_rows(store: Store) -> bool:
     sagas = await store.find(SagaFilter(limit=1000))
     records = [await store.record(saga.id) for saga in sagas]
     return not any(record.outbox for record in records if record)
+
+
+@virtual
+async def test_what_is_left_to_the_relay_is_not_remembered(monkeypatch):
+    """While the broker is away and starts go on, for hours, memory is bounded."""
+    monkeypatch.setattr(publisher, "GATHERED_MAX", 10)
+    store, broker = await open_store(), await open_broker(fresh_name())
+    away = asyncio.Event()
+
+    async def silent(messages):
+        await away.wait()
+        return [Receipt.UNKNOWN] * len(messages)
+
+    monkeypatch.setattr(broker, "publish", silent)
+    async with open_manager(store=store, broker=broker, engine=True) as manager:
+        for _ in range(50):
+            await manager.start("s", Service("far").chain("a"))
+        assert len(manager._engine._publisher._committed) <= 20
+        away.set()

@@ -117,7 +117,7 @@ def _together(sink: _Safe, does=lambda: None) -> Together:
         return answering
 
     commands = [action(step=f"s{number}") for number in range(COUNT)]
-    return Together(commands, serve, SystemClock())
+    return Together(commands, serve, SystemClock(), lambda: True)
 
 
 async def test_the_loop_gets_a_turn_between_handlers_that_compute():

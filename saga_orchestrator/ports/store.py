@@ -183,9 +183,9 @@ class Store(EventStore, abc.ABC):
         Args:
             fences: which.
             snapshots: sagas as ``transact`` has just left them. A dispatch that is
-                awaited in one is loaded for it; if its saga has moved on meanwhile,
-                its fence settles that. One that is not is looked up all the same:
-                it may be younger than the snapshot.
+                awaited in one may be loaded for it; if its saga has moved on
+                meanwhile, its fence settles that. One that is not is looked up all
+                the same: it may be younger than the snapshot.
 
         Returns:
             Per fence the snapshot and the context at the step's revision with

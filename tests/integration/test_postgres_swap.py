@@ -14,7 +14,10 @@ from saga_orchestrator.core.events import StepAccepted, StepHeartbeat, StepSucce
 from saga_orchestrator.core.states import Phase, SagaState
 from saga_orchestrator.errors import KeyConflict, StoreError
 from saga_orchestrator.ports.store import Store
+from saga_stores.postgres import transact
+from saga_stores.postgres.reading import CODEC
 from saga_stores.postgres.swap import Swaps
+from saga_stores.postgres.transaction import write_batch
 from tests.conformance.builders import (
     apply,
     begin,
@@ -142,6 +145,103 @@ async def test_another_database_behind_the_address_is_believed(
     await eventually(lambda: _answers(store))
     ((_, data),) = await store.load_dispatches([fence_of(saga, "a")], known)
     assert data.context == {"n": 2}
+
+
+_TABLES = ("saga_plans", "sagas", "saga_data", "saga_history", "saga_outbox")
+
+
+class _Standby:
+    """A server that has everything up to now, and takes over without what follows."""
+
+    def __init__(self, psql: asyncpg.Connection) -> None:
+        self._psql = psql
+
+    async def copy(self) -> None:
+        """Stand where the primary stands."""
+        for table in _TABLES:
+            await self._psql.execute(f"CREATE TABLE kept_{table} AS TABLE {table}")
+
+    async def take_over(self) -> None:
+        """Be what is behind the address; a pooler between keeps its connections."""
+        async with self._psql.transaction():
+            await self._psql.execute(f"TRUNCATE {', '.join(_TABLES)} CASCADE")
+            for table in _TABLES:
+                await self._psql.execute(
+                    f"INSERT INTO {table} SELECT * FROM kept_{table}"
+                )
+
+
+async def test_an_answer_that_comes_after_a_failover_is_not_remembered(
+    open_store: Any, psql: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the old primary committed last may be lost: a command is made of what is."""
+    store = await open_store("?pool=4")
+    last = step("c", depends_on=("a", "b"))
+    saga = await begin(store, plan_of("a", step("b", depends_on=("a",)), last))
+    standby = _Standby(psql)
+    await standby.copy()
+    arrives = asyncio.Event()
+    written = asyncio.Event()
+
+    async def late(*arguments: Any) -> Any:
+        row = await write_batch(*arguments)
+        written.set()
+        await arrives.wait()
+        return row
+
+    monkeypatch.setattr(transact, "write_batch", late)
+    answering = asyncio.ensure_future(succeed(store, saga, "a", output="lost"))
+    await written.wait()
+    await store.now()  # on a new connection: to whom, nobody can tell
+    arrives.set()
+    await answering
+    monkeypatch.undo()
+    await standby.take_over()
+    saga = await succeed(store, saga, "a", output="kept")
+    ((_, data),) = await store.load_dispatches([fence_of(saga, "b")], {saga.id: saga})
+    assert data.outputs == {"a": "kept"}
+    saga = await succeed(store, saga, "b")
+    ((_, data),) = await store.load_dispatches([fence_of(saga, "c")], {saga.id: saga})
+    assert data.outputs == {"a": "kept", "b": None}
+
+
+async def test_a_stamp_of_another_server_is_none(
+    store: Store, open_store: Any, psql: asyncpg.Connection
+) -> None:
+    """A promoted one gives lost transactions' numbers out again."""
+    saga = await begin(store)
+    moved = await succeed(await open_store(), saga, "a")
+    stamp = await psql.fetchval("SELECT xmin FROM sagas WHERE id = $1", saga.id)
+    remembered = [(CODEC.saga_row(saga), saga)]
+    store._caches.snapshots.add(remembered, stamp)  # type: ignore[attr-defined]
+    swaps = store._transactor._swaps  # type: ignore[attr-defined]
+    swaps.server -= dt.timedelta(days=1)
+    (again,) = await store.transact([StepSucceeded(fence_of(saga, "a"))])
+    assert again.ignored is not None
+    assert again.ignored.reason == "repeated"
+    ((_, data),) = await store.load_dispatches([fence_of(moved, "b")], {saga.id: saga})
+    assert data.outputs == {"a": None}
+
+
+async def test_a_server_that_took_over_behind_a_pooler_is_noticed(
+    store: Store, psql: asyncpg.Connection
+) -> None:
+    """With its first answer; what was remembered of the other one is forgotten."""
+    saga = await begin(store)
+    standby = _Standby(psql)
+    await standby.copy()
+    lost = await succeed(store, saga, "a", output="lost")
+    await standby.take_over()
+    store._transactor._swaps.server -= dt.timedelta(days=1)  # type: ignore[attr-defined]
+    other = await begin(store)  # it answers something else first
+    assert other.state is SagaState.STARTED
+    ((_, data),) = await store.load_dispatches(
+        [fence_of(saga, "a")], {saga.id: lost}
+    )  # of the lost commit: not believed
+    assert data.outputs == {}
+    kept = await succeed(store, saga, "a", output="kept")
+    ((_, data),) = await store.load_dispatches([fence_of(kept, "b")], {saga.id: kept})
+    assert data.outputs == {"a": "kept"}
 
 
 async def _answers(store: Store) -> bool:

@@ -33,8 +33,9 @@ SELECT locked.*, clock.now FROM clock LEFT JOIN locked ON true
 -- ones, $39-$41 patches, $42-$52 history, $53-$58 dispatches, $59-$61 settled.
 --
 -- $62 stamps of the rows that are changed, NULL where they are locked; $63 the instant
--- it was decided at, where that was reckoned. If a row is another one by now, or the
--- instant is wrong, the division fails, and with it everything.
+-- it was decided at, where that was reckoned; $64 the server that gave stamps and
+-- instant. If a row, or the server, is another one by now, or the instant is wrong, the
+-- division fails, and with it everything.
 WITH plans AS (
     INSERT INTO saga_plans (digest, text)
     SELECT * FROM unnest($1::text[], $2::text[])
@@ -113,10 +114,12 @@ WITH plans AS (
         AND saga_outbox.generation = settled.generation
 )
 SELECT pg_current_xact_id()::xid AS stamp, clock_timestamp() AS now,
+    pg_postmaster_start_time() AS server,
     1 / (
         (SELECT count(*) FROM changed) = cardinality($38::text[])
         AND ($63::timestamptz IS NULL OR clock_timestamp()
             BETWEEN $63::timestamptz AND $63::timestamptz + interval '1 s')
+        AND ($64::timestamptz IS NULL OR $64 = pg_postmaster_start_time())
     )::integer AS is_whole
 
 -- name: ignore

@@ -149,6 +149,7 @@ async def read_dispatches(
         snapshots: sagas in which they may be awaited.
         caches: what was read goes there.
     """
+    epoch = caches.epoch
     sagas = in_which_awaited(fences, snapshots)
     unknown = {one.saga_id for one in fences} - sagas.keys()
     if unknown:
@@ -169,7 +170,8 @@ async def read_dispatches(
             for entry in command_entries(sagas[saga_id], number)
         },
     )
-    caches.texts.add_read(patches, entries)
+    if caches.epoch == epoch:
+        caches.texts.add_read(patches, entries)
     data = {
         (saga_id, number): command_data(sagas[saga_id], number, patches, entries)
         for saga_id, number in awaited

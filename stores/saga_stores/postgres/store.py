@@ -78,11 +78,11 @@ class PostgresSagaStore(Store, StartRequests):
         address = Address.parse(url)
         if migrate:
             await schema.migrate(address, dry_run=False)
-        caches = Caches.of(CODEC)
+        caches = Caches(CODEC)
         swaps = Swaps(caches.snapshots, SystemClock().monotonic)
 
         def forget() -> None:
-            caches.texts.clear()
+            caches.forget()
             swaps.forget()
 
         database = await Database.open(address, on_connect=forget)
@@ -207,7 +207,7 @@ class PostgresSagaStore(Store, StartRequests):
         self, fences: Sequence[Fence], snapshots: Mapping[SagaId, Saga] | None = None
     ) -> list[tuple[Saga, SagaData] | None]:
         """Load what commands are made of, in two statements where any is needed."""
-        known = snapshots or {}
+        known = self._caches.still_known(snapshots or {})
         found = self._caches.texts.dispatches(fences, known)
         missing = [fence for fence in fences if fence not in found]
         if missing:

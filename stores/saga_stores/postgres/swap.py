@@ -7,6 +7,11 @@ statement fails as a whole, and the batch is done with locks, as any other is.
 
 The instant of the decision comes from the server, as always: its clock as an earlier
 statement told it, and the time since. The statement fails, too, where that is wrong.
+
+And it fails on another server. One that was promoted without our last commits gives
+their transactions' numbers out once more, so a row could bear a stamp that is known.
+Which server it is, the instant of its start says; no connection must be watched for
+that, which a pooler between keeps open.
 """
 
 from __future__ import annotations
@@ -32,6 +37,9 @@ class Swaps:
     Args:
         snapshots: of sagas, with the stamps of their rows.
         monotonic: seconds that never go back.
+
+    Attributes:
+        server: when the server was started that answered last; None: none did.
     """
 
     def __init__(
@@ -41,15 +49,22 @@ class Swaps:
         self._monotonic = monotonic
         self._clock: tuple[dt.datetime, float] | None = None
         self._paused_until = 0.0
+        self.server: dt.datetime | None = None
 
-    def see_clock(self, now: dt.datetime) -> None:
-        """Note what the server's clock said just now."""
+    def see(self, server: dt.datetime, now: dt.datetime) -> bool:
+        """Note which server answered, and what its clock said just now.
+
+        Returns:
+            Whether it is the one that answered before, if any did.
+        """
+        is_same = self.server is None or self.server == server
+        self.server = server
         self._clock = now, self._monotonic()
+        return is_same
 
     def forget(self) -> None:
-        """Another server may answer from now on."""
+        """Reckon no time with the clock of a server that may be gone."""
         self._clock = None
-        self._snapshots.clear()
 
     def failed(self) -> None:
         """Note that a row was another one: replicas move the same sagas just now."""

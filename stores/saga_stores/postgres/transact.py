@@ -20,6 +20,7 @@ from saga_stores.postgres.database import Database
 from saga_stores.postgres.reading import CODEC
 from saga_stores.postgres.swap import Swaps, is_checked
 from saga_stores.postgres.transaction import (
+    IfStill,
     lock_sagas,
     with_asked,
     with_conditions,
@@ -64,12 +65,13 @@ class Transactor:
 
     async def transact(self, task: Task) -> list[Decision]:
         """Decide and perform a batch, all or nothing."""
+        epoch = self._caches.epoch
         decisions = await self._swap(task)
         if decisions is not None:
             return decisions
         async with self._database.transaction() as connection:
             batch, writes, row = await self._lock_and_write(connection, task)
-        self._remember(writes, row)
+        self._remember(writes, row, epoch)
         return batch.decisions
 
     async def perform(
@@ -81,6 +83,7 @@ class Transactor:
 
     async def _swap(self, task: Task) -> list[Decision] | None:
         """Do it in one statement, without locks; None: that cannot be done."""
+        epoch = self._caches.epoch
         known = self._swaps.known(task.events)
         given = self._given_time()
         now = given or self._swaps.now()
@@ -90,16 +93,14 @@ class Transactor:
         if writes.has_rare or not is_checked(task.events, known, batch):
             return None
         stamps = {saga_id: stamp for saga_id, (_, stamp) in known.items()}
-        reckoned = None if given else now
+        if_still = IfStill(stamps, self._swaps.server, None if given else now)
         async with self._database.connection() as connection:
             try:
-                row = await write_batch(
-                    connection, writes, task.settled, stamps, reckoned
-                )
+                row = await write_batch(connection, writes, task.settled, if_still)
             except (asyncpg.DivisionByZeroError, asyncpg.UniqueViolationError):
                 self._swaps.failed()
                 return None
-        self._remember(writes, row)
+        self._remember(writes, row, epoch)
         return batch.decisions
 
     async def _lock_and_write(
@@ -114,11 +115,16 @@ class Transactor:
         batch, writes = _decide(task, sagas, self._given_time() or read_at)
         return batch, writes, await write_batch(connection, writes, task.settled)
 
-    def _remember(self, writes: Writes, row: asyncpg.Record | None) -> None:
-        """Keep what a transaction wrote, now that it is committed."""
-        self._caches.add(writes, None if row is None else row["stamp"])
-        if row is not None:
-            self._swaps.see_clock(row["now"])
+    def _remember(self, writes: Writes, row: asyncpg.Record | None, epoch: int) -> None:
+        """Keep what a transaction wrote, now that it is committed.
+
+        Nothing where all was forgotten since it began: it may be of a server that
+        has lost it since, and whose answer is late.
+        """
+        if row is not None and not self._swaps.see(row["server"], row["now"]):
+            self._caches.forget()
+        if self._caches.epoch == epoch:
+            self._caches.add(writes, None if row is None else row["stamp"])
 
 
 def _decide(

@@ -12,6 +12,7 @@ from operator import itemgetter
 from typing import Any
 
 import asyncpg  # type: ignore[import-untyped]  # it ships no types
+from msgspec import Struct
 
 from saga_orchestrator.core.batch import request_ids, residual_ids
 from saga_orchestrator.core.decision import REQUEST_KINDS
@@ -41,14 +42,29 @@ from saga_stores._writes import Writes
 from saga_stores.postgres.database import SQL
 from saga_stores.postgres.reading import read_data, read_residuals, read_snapshots
 
-NO_STAMPS: Mapping[SagaId, int] = {}
-"""Every row is locked."""
-
 _KEY, _NAME = SAGA_COLUMNS.index("key"), SAGA_COLUMNS.index("name")
 _OUTBOX_KEY = itemgetter(
     *map(NEW_OUTBOX_COLUMNS.index, ("saga_id", "step", "generation"))
 )
 _SLOT = itemgetter(*map(IGNORED_COLUMNS.index, ("saga_id", "slot")))
+
+
+class IfStill(Struct, frozen=True):
+    """What a batch was decided on, where nothing is locked.
+
+    Attributes:
+        stamps: of the rows of sagas that are changed.
+        server: when the server was started that gave them.
+        reckoned: the instant of the decision, where it was not read from the clock.
+    """
+
+    stamps: Mapping[SagaId, int] = {}
+    server: dt.datetime | None = None
+    reckoned: dt.datetime | None = None
+
+
+IN_ANY_CASE = IfStill()
+"""Every row is locked."""
 
 
 async def lock_sagas(
@@ -109,8 +125,7 @@ async def write_batch(
     connection: asyncpg.Connection,
     writes: Writes,
     settled: Sequence[Fence],
-    stamps: Mapping[SagaId, int] = NO_STAMPS,
-    reckoned: dt.datetime | None = None,
+    if_still: IfStill = IN_ANY_CASE,
 ) -> asyncpg.Record | None:
     """Perform a decided batch, and forget the commands that were confirmed.
 
@@ -118,16 +133,14 @@ async def write_batch(
         connection: where; in a transaction, or all of it is in the first statement.
         writes: what.
         settled: which commands.
-        stamps: of the rows to change that are not locked.
-        reckoned: the instant of the decision, where it was not read from the clock.
+        if_still: what must hold, where nothing is locked.
 
     Returns:
-        The ``stamp`` of the rows of sagas, and the database's clock (``now``); None:
-        there were none to write.
+        The ``stamp`` of the rows of sagas, the database's clock (``now``), and when
+        its ``server`` was started; None: there were none to write.
 
     Raises:
-        DivisionByZeroError: a row has another stamp, or the instant is wrong;
-            nothing was written.
+        DivisionByZeroError: ``if_still`` does not hold; nothing was written.
     """
     # One statement sees a row once: what is sent again is not removed before,
     # and a command that two events of the batch resend is written once.
@@ -150,8 +163,9 @@ async def write_batch(
             *_arrays(writes.history, len(HISTORY_COLUMNS)),
             *_arrays(sent, len(NEW_OUTBOX_COLUMNS)),
             *outbox_keys(gone),
-            [stamps.get(saga_id) for *_, saga_id in changed],
-            reckoned,
+            [if_still.stamps.get(saga_id) for *_, saga_id in changed],
+            if_still.reckoned,
+            if_still.server,
         )
     if writes.ignored:
         last = {_SLOT(row): row for row in writes.ignored}

@@ -54,7 +54,7 @@ class SqliteSagaStore(Store):
     def __init__(self, location: Location, clock: Clock) -> None:
         self._location = location
         self._clock = clock
-        self._caches = Caches.of(CODEC)
+        self._caches = Caches(CODEC)
         self._writer = Worker("sqlite-writer", location, open_writer)
         self._reader = Worker("sqlite-reader", location, open_reader)
         self._lock = EngineLock(location.path)
@@ -159,7 +159,7 @@ class SqliteSagaStore(Store):
         self, fences: Sequence[Fence], snapshots: Mapping[SagaId, Saga] | None = None
     ) -> list[tuple[Saga, SagaData] | None]:
         """Load what ``command_for`` needs."""
-        known = snapshots or {}
+        known = self._caches.still_known(snapshots or {})
         found = self._caches.texts.dispatches(fences, known)
         missing = [fence for fence in fences if fence not in found]
         if missing:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import datetime as dt
 
 import pytest
+from msgspec.structs import replace
 
 from saga_orchestrator.core.decide import decide
 from saga_orchestrator.core.saga import NO_DATA, Saga
 from saga_stores import _plans, _snapshots
+from saga_stores._caches import Caches
 from saga_stores._plans import PlanCache
 from saga_stores._rows import RowCodec
 from saga_stores._snapshots import SnapshotCache
@@ -38,13 +40,43 @@ def test_a_snapshot_is_decoded_once_per_row() -> None:
 
 def test_snapshots_are_bounded_by_their_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """The ones remembered first go first."""
-    monkeypatch.setattr(_snapshots, "_STEPS_MAX", 3 * 2)
+    each = len(PLAN.definition.steps) + 4
+    monkeypatch.setattr(_snapshots, "_STEPS_MAX", each * 2)
     cache = SnapshotCache(CODEC)
     sagas = [_saga() for _ in range(3)]
     cache.add((CODEC.saga_row(saga), saga) for saga in sagas)
     rows = [CODEC.saga_row(saga) for saga in sagas]
     assert cache.saga(rows[2], PLAN) is sagas[2]
     assert cache.saga(rows[0], PLAN) is not sagas[0]
+
+
+def test_snapshots_without_steps_are_bounded_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A saga takes room, however little it has to do."""
+    monkeypatch.setattr(_snapshots, "_STEPS_MAX", 100)
+    cache = SnapshotCache(CODEC)
+    sagas = [bare(decide(None, start(plan_of()), NOW).saga) for _ in range(1000)]
+    cache.add(((CODEC.saga_row(saga), saga) for saga in sagas), stamp=1)
+    assert sum(cache.stamped(saga.id) is not None for saga in sagas) <= 25
+
+
+def test_a_snapshot_is_the_latest_while_nothing_else_is_heard() -> None:
+    """Written here, and neither moved since, nor read otherwise, nor forgotten."""
+    caches = Caches(CODEC)
+    saga = _saga()
+    moved = replace(saga, steps=(*saga.steps[:1], *saga.steps[1:]))
+    given = {saga.id: saga}
+    assert caches.still_known(given) == {}
+    caches.snapshots.add([(CODEC.saga_row(saga), saga)], stamp=1)
+    assert caches.still_known(given) == given
+    caches.snapshots.saga(CODEC.saga_row(saga), PLAN)
+    assert caches.still_known(given) == given
+    caches.snapshots.add([(CODEC.saga_row(moved), moved)], stamp=2)
+    assert caches.still_known(given) == {}
+    assert caches.still_known({saga.id: moved}) == {saga.id: moved}
+    caches.forget()
+    assert caches.still_known({saga.id: moved}) == {}
 
 
 def test_plans_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

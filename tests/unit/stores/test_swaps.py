@@ -20,6 +20,7 @@ from saga_stores.postgres.swap import CLOCK_SECONDS, PAUSE_SECONDS, Swaps
 from tests.conformance.builders import bare, fence_of, plan_of, start, step
 
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+SERVER = NOW - dt.timedelta(days=3)
 CODEC = RowCodec(lambda instant: instant, lambda column: column)
 
 
@@ -62,7 +63,7 @@ def test_the_clock_goes_on_by_itself_for_a_while(
 ) -> None:
     """After that it must be looked at again."""
     assert swaps.now() is None
-    swaps.see_clock(NOW)
+    assert swaps.see(SERVER, NOW)
     watch.seconds += 2.5
     assert swaps.now() == NOW + dt.timedelta(seconds=2.5)
     watch.seconds += CLOCK_SECONDS
@@ -113,7 +114,8 @@ def test_another_server_is_met_without_memories(
     """Neither of sagas nor of the time."""
     saga = _started()
     snapshots.add([(CODEC.saga_row(saga), saga)], stamp=7)
-    swaps.see_clock(NOW)
+    assert swaps.see(SERVER, NOW)
     swaps.forget()
-    assert swaps.known([TimeCame(saga.id)]) is None
     assert swaps.now() is None
+    assert swaps.see(SERVER, NOW)
+    assert not swaps.see(SERVER + dt.timedelta(seconds=1), NOW)

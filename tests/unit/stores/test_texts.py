@@ -77,6 +77,19 @@ def test_texts_may_come_twice_and_be_forgotten(saga: Saga) -> None:
     assert _found(cache, saga) == "unknown"
 
 
+def test_what_is_committed_takes_the_place_of_what_was_lost(saga: Saga) -> None:
+    """A failover without our last commits: the same numbers, with other contents."""
+    cache = TextCache()
+    cache.add(*_texts(saga))
+    mark = saga.status("a").mark
+    cache.add([], [(saga.id, mark, '{"output":"another"}')])
+    assert _found(cache, saga)[1].outputs == {"a": "another"}
+    cache.add([(saga.id, 0, '{"k":7}')], [])
+    assert _found(cache, saga) == "unknown"  # revision 1 came after another one
+    cache.add([(saga.id, 1, '{"x":8}')], [])
+    assert _found(cache, saga)[1].context == {"k": 7, "x": 8}
+
+
 def test_texts_are_bounded(saga: Saga) -> None:
     """The sagas that came first go first."""
     other = replace(saga, id=start().saga_id)

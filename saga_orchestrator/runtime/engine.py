@@ -79,6 +79,7 @@ class Client:
         """Start committing."""
         await self.supervisor.open()
         self.supervisor.loop("pipeline", self.pipeline.run)
+        self.supervisor.loop("locked rows", self.pipeline.run_locked)
 
     async def drain(self, seconds: float) -> None:
         """Finish what is in hand; the caller bounds the time, to ``seconds``."""

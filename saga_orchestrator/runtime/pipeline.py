@@ -17,17 +17,17 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 import structlog
-from msgspec import Struct
 
 from saga_orchestrator.core.decision import Decision
 from saga_orchestrator.core.events import Event
 from saga_orchestrator.core.fence import Fence
-from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.errors import ConcurrencyError, StoreError, StoreUnavailableError
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.ports.store import LEASE, Store
 from saga_orchestrator.runtime.backoff import Backoff
+from saga_orchestrator.runtime.locked_rows import LockedRows
 from saga_orchestrator.runtime.outage import Outage
+from saga_orchestrator.runtime.submitted import Submitted
 from saga_orchestrator.telemetry import metrics
 
 EVENTS_MAX = 256
@@ -36,24 +36,6 @@ SETTLE_SECONDS = 0.05
 """Confirmed commands leave the outbox with the next commit, or after this."""
 
 _log = structlog.get_logger("saga.pipeline")
-
-
-class _Waiting(Struct):
-    """An event with whoever waits for its decision.
-
-    Attributes:
-        give_up_at: when its caller's patience ends, by the monotonic clock.
-        is_alone: its batch was refused, so it is committed without neighbours.
-        backoff: its own, once its saga's row was found locked.
-        due_at: when a locked one is tried again.
-    """
-
-    event: Event
-    future: asyncio.Future[Decision]
-    give_up_at: float | None
-    is_alone: bool = False
-    backoff: Backoff | None = None
-    due_at: float = 0.0
 
 
 class CommitPipeline:
@@ -73,8 +55,8 @@ class CommitPipeline:
         self._rng = rng
         self._outage = outage
         self._lease = lease
-        self._queue: deque[_Waiting] = deque()
-        self._locked: list[_Waiting] = []
+        self._queue: deque[Submitted] = deque()
+        self._locked = LockedRows(clock, rng, self._attempt)
         self._settled: deque[Fence] = deque()
         self._settle_at = 0.0
         self._arrived = asyncio.Event()
@@ -83,7 +65,7 @@ class CommitPipeline:
         self._listeners: list[Callable[[Sequence[Decision]], None]] = []
         self._doubters: list[Callable[[Sequence[Event]], None]] = []
         self._backoff = Backoff(rng)
-        self._in_hand: list[_Waiting] = []
+        self._in_hand: list[Submitted] = []
         self._is_closed = False
 
     def listen(self, listener: Callable[[Sequence[Decision]], None]) -> None:
@@ -123,7 +105,7 @@ class CommitPipeline:
         if self._is_closed:
             raise _closed()
         future: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(event, future, give_up_at))
+        self._queue.append(Submitted(event, future, give_up_at))
         self._idle.clear()
         self._arrived.set()
         return future
@@ -145,6 +127,7 @@ class CommitPipeline:
     async def drained(self) -> None:
         """Wait until nothing is queued and no commit runs."""
         await self._idle.wait()
+        await self._locked.freed()
 
     async def run(self) -> None:
         """Commit for ever."""
@@ -153,33 +136,31 @@ class CommitPipeline:
             while self._queue or self._settled:
                 batch = self._take()
                 is_alone = bool(batch) and batch[0].is_alone
-                await self._commit(batch, [] if is_alone else self._take_settled())
-            if not self._locked:
-                self._idle.set()
+                settled = [] if is_alone else self._take_settled()
+                if batch or settled:  # else all have gone, or wait for a locked row
+                    await self._commit(batch, settled)
+            self._idle.set()
+
+    async def run_locked(self) -> None:
+        """Commit for ever what found its row locked, beside all else."""
+        await self._locked.run()
 
     def close(self) -> None:
         """Refuse what comes from now on, and fail what waits; ``run`` has ended."""
         self._is_closed = True
         for waiting in [*self._in_hand, *self._queue, *self._locked]:
-            if not waiting.future.done():
-                waiting.future.set_exception(_closed())
+            waiting.fail(_closed())
 
     # -- what to commit, and when ------------------------------------------
 
     async def _wait_for_work(self) -> None:
         """Return when there are events, or settled rows that waited long enough."""
         while True:
-            now = self._clock.monotonic()
-            due = [waiting for waiting in self._locked if waiting.due_at <= now]
-            self._locked = [w for w in self._locked if w.due_at > now]
-            self._queue.extend(due)
-            settle_now = self._settled and self._settle_at <= now
-            if self._queue or settle_now or len(self._settled) >= SETTLED_MAX:
+            left = self._settle_at - self._clock.monotonic() if self._settled else None
+            is_due = left is not None and left <= 0
+            if self._queue or is_due or len(self._settled) >= SETTLED_MAX:
                 return
-            instants = [waiting.due_at for waiting in self._locked]
-            if self._settled:
-                instants.append(self._settle_at)
-            await self._pause(min(instants) - now if instants else None)
+            await self._pause(left)
 
     async def _pause(self, seconds: float | None) -> None:
         self._arrived.clear()
@@ -189,13 +170,14 @@ class CommitPipeline:
         except TimeoutError:
             pass
 
-    def _take(self) -> list[_Waiting]:
-        batch: list[_Waiting] = []
+    def _take(self) -> list[Submitted]:
+        batch: list[Submitted] = []
         while self._queue and len(batch) < EVENTS_MAX:
             if batch and (batch[0].is_alone or self._queue[0].is_alone):
                 break
             waiting = self._queue.popleft()
-            if not waiting.future.done():  # a caller that went away
+            is_gone = waiting.future.done()  # a caller that went away
+            if not is_gone and not self._locked.join(waiting):
                 batch.append(waiting)
         return batch
 
@@ -205,7 +187,7 @@ class CommitPipeline:
 
     # -- committing ---------------------------------------------------------
 
-    async def _commit(self, batch: list[_Waiting], settled: list[Fence]) -> None:
+    async def _commit(self, batch: list[Submitted], settled: list[Fence]) -> None:
         """Commit one batch, or put it where it is tried again."""
         self._in_hand = batch
         try:
@@ -225,7 +207,7 @@ class CommitPipeline:
             self._announce(batch, decisions)
 
     async def _transact(
-        self, batch: list[_Waiting], settled: list[Fence]
+        self, batch: list[Submitted], settled: list[Fence]
     ) -> list[Decision]:
         if not batch:
             await self._store.settle(settled)
@@ -245,60 +227,66 @@ class CommitPipeline:
         return decisions
 
     async def _put_back(
-        self, batch: list[_Waiting], settled: list[Fence], error: StoreError
+        self, batch: list[Submitted], settled: list[Fence], error: StoreError
     ) -> None:
         """The store is away: keep everything in order, and wait a little."""
-        for doubter in self._doubters:
-            doubter([waiting.event for waiting in batch])
-        self._outage.begins("pipeline", error)
+        self._miss(batch, error)
         self._return(batch, settled)
         now = self._clock.monotonic()
         for waiting in self._queue:
-            _give_up(waiting, now, error)
+            waiting.give_up(now, error)
         await self._clock.sleep(self._backoff.next())
 
-    def _return(self, batch: list[_Waiting], settled: list[Fence]) -> None:
+    def _miss(self, batch: list[Submitted], error: StoreError) -> None:
+        """The store is away: say so, and that nobody knows what was committed."""
+        for doubter in self._doubters:
+            doubter([waiting.event for waiting in batch])
+        self._outage.begins("pipeline", error)
+
+    def _return(self, batch: list[Submitted], settled: list[Fence]) -> None:
         """Put what was taken back where it was; whoever closes finds it there."""
         self._in_hand = []
         self._queue.extendleft(reversed(batch))
         self._settled.extendleft(reversed(settled))
 
     async def _part(
-        self, batch: list[_Waiting], settled: list[Fence], error: StoreError
+        self, batch: list[Submitted], settled: list[Fence], error: StoreError
     ) -> None:
-        """A row is locked: commit the others, and try its events later."""
+        """A row is locked: commit the others, and leave its events to a loop beside."""
         if not batch:
             await self._put_back(batch, settled, error)
         elif len(batch) > 1:
             self._set_apart(batch, settled)
         else:
-            (locked,) = batch
             self._return([], settled)
-            for waiting in [locked, *self._alone_of(locked.event.saga_id)]:
-                self._try_later(waiting, error)
+            self._locked.hold(batch[0], error)
 
-    def _set_apart(self, batch: list[_Waiting], settled: list[Fence]) -> None:
+    async def _attempt(self, locked: Submitted) -> StoreError | None:
+        """Commit an event whose row was locked; return why it must wait on."""
+        try:
+            decisions = await self._transact([locked], [])
+        except ConcurrencyError as error:
+            return error
+        except StoreError as error:
+            if error.retryable:
+                self._miss([locked], error)
+                return error
+            _refuse(locked, error)
+        except Exception as error:  # noqa: BLE001 - a defect, kept to its event
+            _refuse(locked, error)
+        else:
+            self._outage.ends("pipeline")
+            self._announce([locked], decisions)
+        return None
+
+    def _set_apart(self, batch: list[Submitted], settled: list[Fence]) -> None:
         """Have each event of a batch committed without the others, in their order."""
         for waiting in batch:
             waiting.is_alone = True
         self._return(batch, settled)
 
-    def _alone_of(self, saga_id: SagaId) -> list[_Waiting]:
-        """Take the events of a saga that were set apart."""
-        found = [w for w in self._queue if w.is_alone and w.event.saga_id == saga_id]
-        for waiting in found:
-            self._queue.remove(waiting)
-        return found
-
-    def _try_later(self, waiting: _Waiting, error: StoreError) -> None:
-        now = self._clock.monotonic()
-        if not _give_up(waiting, now, error):
-            waiting.backoff = waiting.backoff or Backoff(self._rng)
-            waiting.due_at = now + waiting.backoff.next()
-            self._locked.append(waiting)
-
     def _isolate(
-        self, batch: list[_Waiting], settled: list[Fence], error: Exception
+        self, batch: list[Submitted], settled: list[Fence], error: Exception
     ) -> None:
         """Find the culprit in a refused batch, by committing each event alone.
 
@@ -307,20 +295,11 @@ class CommitPipeline:
         if len(batch) > 1 or (batch and settled):
             self._set_apart(batch, settled)
         elif batch:
-            event, future = batch[0].event, batch[0].future
-            _log.error(
-                "event refused by the store",
-                saga_id=event.saga_id,
-                event_type=type(event).__name__,
-                error=str(error),
-            )
-            if not future.done():
-                future.set_exception(error)
+            _refuse(batch[0], error)
 
-    def _announce(self, batch: list[_Waiting], decisions: list[Decision]) -> None:
+    def _announce(self, batch: list[Submitted], decisions: list[Decision]) -> None:
         for waiting, decision in zip(batch, decisions, strict=True):
-            if not waiting.future.done():
-                waiting.future.set_result(decision)
+            waiting.decided(decision)
         parts = [part for decision in decisions for part in decision.parts]
         for listener in self._listeners:
             listener(parts)
@@ -330,10 +309,11 @@ def _closed() -> StoreUnavailableError:
     return StoreUnavailableError("the manager is closed; the event may be committed")
 
 
-def _give_up(waiting: _Waiting, now: float, error: StoreError) -> bool:
-    """Tell a caller whose patience is over; say whether it was."""
-    if waiting.give_up_at is None or now < waiting.give_up_at:
-        return False
-    if not waiting.future.done():
-        waiting.future.set_exception(error)
-    return True
+def _refuse(refused: Submitted, error: Exception) -> None:
+    _log.error(
+        "event refused by the store",
+        saga_id=refused.event.saga_id,
+        event_type=type(refused.event).__name__,
+        error=str(error),
+    )
+    refused.fail(error)

@@ -308,3 +308,73 @@ async def test_patience_ends_in_a_batch_that_was_parted_too():
         assert {type(end) for end in ended} == {StoreUnavailableError}
         assert 30 <= clock.monotonic() - begun < 36
         store.gates.clear()
+
+
+def _with_a_locked_key(store: WatchedStore) -> asyncio.Event:
+    """Let starts for the key ``k`` wait a second, in vain; until the event is set."""
+    free = asyncio.Event()
+
+    async def gate(events, **_):
+        is_asked = any(getattr(event, "key", None) == "k" for event in events)
+        if is_asked and not free.is_set():
+            await LoopClock().sleep(1)
+            raise ConcurrencyError("lock timeout")
+
+    store.gates["transact"] = gate
+    return free
+
+
+@virtual
+async def test_a_locked_key_holds_up_no_other_start():
+    """However many ask for it: who is met with a lock waits beside the batches."""
+    store, clock = WatchedStore(await open_store()), LoopClock()
+    free = _with_a_locked_key(store)
+    async with open_manager(store=store) as manager:
+        asked = [
+            asyncio.ensure_future(manager.start("s", [], {}, key="k"))
+            for _ in range(12)
+        ]
+        await clock.sleep(10)
+        took = []
+        for number in range(20):
+            asked.append(asyncio.ensure_future(manager.start("s", [], {}, key="k")))
+            begun = clock.monotonic()
+            await _empty(manager, number)
+            took.append(clock.monotonic() - begun)
+            await clock.sleep(0.3)
+        assert max(took) < 0.1
+        free.set()
+        sagas = await asyncio.gather(*asked)
+        assert len({saga.id for saga in sagas}) == 1
+
+
+@virtual
+async def test_patience_ends_behind_a_locked_key():
+    """Whoever waits for it is told, the ones that are not tried too."""
+    store, clock = WatchedStore(await open_store()), LoopClock()
+    _with_a_locked_key(store)
+    async with open_manager(store=store) as manager:
+        begun = clock.monotonic()
+        starts = (manager.start("s", [], {}, key="k") for _ in range(8))
+        ended = await asyncio.gather(*starts, return_exceptions=True)
+        assert {type(end) for end in ended} == {ConcurrencyError}
+        assert 30 <= clock.monotonic() - begun < 37
+
+
+@virtual
+async def test_a_drain_waits_for_locked_rows_and_a_close_tells_who_waits():
+    """As for whatever else was submitted."""
+    store = WatchedStore(await open_store())
+    _with_a_locked_key(store)
+    manager = await open_manager(store=store)
+    asked = [
+        asyncio.ensure_future(manager.start("s", [], {}, key="k")) for _ in range(3)
+    ]
+    clock = LoopClock()
+    await clock.sleep(5)
+    begun = clock.monotonic()
+    await manager.stop(2)
+    assert clock.monotonic() - begun == pytest.approx(2)
+    await manager.close()
+    ended = await asyncio.gather(*asked, return_exceptions=True)
+    assert {type(end) for end in ended} == {StoreUnavailableError}

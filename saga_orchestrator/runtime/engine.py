@@ -217,11 +217,6 @@ class Engine(Client):
         await self._publisher.drained()
         await self.pipeline.drained()
 
-    async def close(self) -> None:
-        """Stop at once; what was not finished is finished by the next engine."""
-        self._receiver.closing()
-        await super().close()
-
     def parts(self) -> dict[str, list[str]]:
         """Name what is wrong now, by part; all its parts are there."""
         return {

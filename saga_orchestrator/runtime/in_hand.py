@@ -21,14 +21,11 @@ class InHand:
 
     Attributes:
         is_draining: nothing may begin any more.
-        is_closing: what still runs is cancelled; who is cancelled before, was so by
-            itself.
         waiting: the runs that wait for something, in the order they began to.
     """
 
     def __init__(self) -> None:
         self.is_draining = False
-        self.is_closing = False
         self.waiting: dict[Run, None] = {}
         self._count = 0
         self._empty = asyncio.Event()

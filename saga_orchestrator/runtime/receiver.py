@@ -139,10 +139,6 @@ class Receiver:
             await consumer.cancel()
         self._takes_nothing.set()
 
-    def closing(self) -> None:
-        """Take cancellations for the process's end from now on."""
-        self._in_hand.is_closing = True
-
     async def drained(self) -> None:
         """Wait until no delivery is in hand."""
         await self._in_hand.drained()
@@ -164,7 +160,7 @@ class Receiver:
             except StoreError as error:
                 await self._parking.park(delivery, queue, str(error))
             except asyncio.CancelledError:
-                if self._in_hand.is_closing:
+                if self._is_closing():
                     raise
                 # A handler's, which had ended: what went on in its task, and its
                 # frame, is cut off. What is answered by now does not come again.
@@ -210,7 +206,7 @@ class Receiver:
         return Together(commands, serve, self._clock, self._is_closing)
 
     def _is_closing(self) -> bool:
-        return self._in_hand.is_closing
+        return self._supervisor.is_ending
 
     async def _run_suspect(self, command: Command, serve: Serve) -> bool:
         """Run a command that came back: alone, and only if it is still awaited."""

@@ -57,6 +57,12 @@ class Supervisor:
             if at >= since
         ]
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether it was closed, or is cancelled: by a loop that ends without that."""
+        is_cancelled = self._root is not None and self._root.cancelling() > 0
+        return self._closing.is_set() or is_cancelled
+
     async def close(self) -> None:
         """Cancel every task that is left, and wait for all."""
         self._closing.set()

@@ -129,6 +129,5 @@ class Worker:
 
     async def close(self) -> None:
         """Release everything. ``stop`` first to drain."""
-        self._receiver.closing()
         await self._supervisor.close()
         await self._broker.close()

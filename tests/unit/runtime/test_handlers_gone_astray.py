@@ -10,7 +10,7 @@ import pytest
 from saga_orchestrator import Handlers, Step
 from saga_orchestrator.core.events import Answered
 from saga_orchestrator.errors import StoreDataError
-from saga_orchestrator.testing.virtual_time import LoopClock
+from saga_orchestrator.testing.virtual_time import LoopClock, run_virtual
 from tests.unit.runtime.stage import (
     ONCE,
     WatchedStore,
@@ -149,3 +149,21 @@ async def test_a_long_run_that_cannot_be_answered_keeps_no_place(error):
         assert (await manager.wait(saga.id, timeout=1)).is_completed
         await LoopClock().sleep(1)
     await broker.close()
+
+
+def test_a_program_that_ends_without_closing_is_not_held_up():
+    """Its loop cancels whatever runs: that is the process's end, too."""
+    handlers, begun = Handlers("near"), []
+
+    @handlers.step("near.slow")
+    async def slow(ctx):
+        begun.append(ctx)
+        await asyncio.sleep(1000)
+
+    async def main():
+        manager = await open_manager(handlers)
+        await manager.start("s", [Step("s", action="near.slow")])
+        await until(lambda: begun)
+        return "over"
+
+    assert run_virtual(main()) == "over"

@@ -11,7 +11,9 @@ url=$1 file=$2
 part=$file.part
 trap 'rm -f "$part"' EXIT
 
-pg_dump --format=custom --no-owner --no-privileges --file="$part" "$url"
+# saga_owner may not make a publication, and one that cannot be made fails the restore.
+pg_dump --format=custom --no-owner --no-privileges --no-publications --no-subscriptions \
+    --file="$part" "$url"
 pg_restore --list "$part" >/dev/null # can it be read?
 sync "$part"
 mv "$part" "$file"

@@ -15,5 +15,6 @@ tables=$(psql --no-psqlrc --tuples-only --no-align --dbname="$url" \
     echo "the database has $tables tables; restore into an empty one" >&2
     exit 1
 }
-pg_restore --no-owner --no-privileges --exit-on-error --single-transaction \
-    --dbname="$url" "$file"
+# Dumps that were not made by backup.sh may have publications, which only a superuser makes.
+pg_restore --no-owner --no-privileges --no-publications --no-subscriptions \
+    --exit-on-error --single-transaction --dbname="$url" "$file"

@@ -10,6 +10,9 @@
 -- saga_starter  calls saga_start() and may do nothing else; nobody logs in as it:
 --               GRANT saga_starter TO the role of a service that has tables of its own
 --               in this database, and starts sagas in its own transactions
+-- saga_cdc      reads saga_events and no other table, for Debezium (../debezium). Its
+--               REPLICATION reads the log, where everything is: give it a password only
+--               where Debezium is, and keep that as you keep a superuser's
 --
 -- Passwords are not set here: \password saga_service, or certificates.
 
@@ -25,8 +28,11 @@ BEGIN
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'saga_starter') THEN
         CREATE ROLE saga_starter NOLOGIN;
     END IF;
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'saga_cdc') THEN
+        CREATE ROLE saga_cdc LOGIN REPLICATION;
+    END IF;
     FOREACH name IN ARRAY ARRAY[
-        'saga_owner', 'saga_service', 'saga_reader', 'saga_starter'
+        'saga_owner', 'saga_service', 'saga_reader', 'saga_starter', 'saga_cdc'
     ] LOOP
         EXECUTE format('GRANT CONNECT ON DATABASE %I TO %I', current_database(), name);
     END LOOP;
@@ -52,7 +58,7 @@ ALTER ROLE saga_reader SET idle_in_transaction_session_timeout = '30s';
 
 REVOKE ALL ON SCHEMA public FROM PUBLIC;
 GRANT USAGE, CREATE ON SCHEMA public TO saga_owner;
-GRANT USAGE ON SCHEMA public TO saga_service, saga_reader, saga_starter;
+GRANT USAGE ON SCHEMA public TO saga_service, saga_reader, saga_starter, saga_cdc;
 
 -- What a migration adds can be used at once by the service.
 ALTER DEFAULT PRIVILEGES FOR ROLE saga_owner IN SCHEMA public
@@ -84,6 +90,9 @@ BEGIN
         -- A dump has no rights, and a function without any is everybody's.
         REVOKE ALL ON FUNCTION saga_start(text, json, text) FROM PUBLIC;
         GRANT EXECUTE ON FUNCTION saga_start(text, json, text) TO saga_starter;
+    END IF;
+    IF to_regclass('saga_events') IS NOT NULL THEN
+        GRANT SELECT ON saga_events TO saga_cdc;
     END IF;
     FOREACH name IN ARRAY ARRAY[
         'schema_migrations', 'saga_plans', 'sagas', 'saga_data', 'saga_history',

@@ -216,6 +216,15 @@ async def test_nobody_logs_in_as_a_starter(url_of):
         ("saga_service", "DROP TABLE sagas"),
         ("saga_service", "TRUNCATE sagas"),
         ("saga_service", "CREATE TABLE t (i int)"),
+        ("saga_cdc", "SELECT * FROM sagas"),
+        ("saga_cdc", "SELECT name FROM api_keys"),
+        ("saga_cdc", "SELECT * FROM saga_meta"),
+        ("saga_cdc", "SELECT saga_start('order')"),
+        ("saga_cdc", "DELETE FROM saga_events"),
+        ("saga_cdc", "UPDATE saga_events SET event_type = ''"),
+        ("saga_cdc", "CREATE TABLE t (i int)"),
+        ("saga_cdc", "CREATE TEMP TABLE t (i int)"),
+        ("saga_cdc", "CREATE PUBLICATION mine"),
     ],
 )
 async def test_what_they_must_not_do_is_refused(url_of, role, statement):

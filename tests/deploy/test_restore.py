@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -26,6 +27,11 @@ pytestmark = pytest.mark.slow
 _DEPLOY = Path(__file__).parents[2] / "deploy"
 _BACKUP = _DEPLOY / "backup"
 _ROLES = (_DEPLOY / "postgres" / "roles.sql").read_text()
+_PUBLICATION = "CREATE PUBLICATION saga_events FOR TABLE saga_events"
+_SUBSCRIPTION = (
+    "CREATE SUBSCRIPTION other CONNECTION 'host=elsewhere' PUBLICATION other"
+    " WITH (connect = false)"
+)
 _ORDER = {
     "customer_id": "c-1",
     "sku": "book",
@@ -107,13 +113,30 @@ def _script(
     )
 
 
+def _as(role: str, url: str) -> str:
+    return url.replace("postgres@", f"{role}@")
+
+
+def _execute(server: PostgresServer, url: str, sql: str) -> str:
+    return server.execute(sql, url.rpartition("/")[2])
+
+
+def _migrate(server: PostgresServer, url: str, folder: Path) -> None:
+    """As the owner, with the roles before and after."""
+    _execute(server, url, _ROLES)
+    done = saga("migrate", "--store", _as("saga_owner", url), folder=folder)
+    assert done.returncode == 0, done.stderr
+    _execute(server, url, _ROLES)
+
+
 @pytest.mark.timeout(240)
 async def test_the_drill(servers, rabbit_server, rabbit_url, tmp_path):
     """Five had ended and five were under way: all ten end, and no effect is doubled."""
     lost, fresh = servers
     store, dump = lost.create_database(), tmp_path / "saga.dump"
-    old = Site(tmp_path, store, rabbit_url)
-    assert old.saga("migrate").returncode == 0
+    _migrate(lost, store, tmp_path)
+    _execute(lost, store, _PUBLICATION)
+    old = Site(tmp_path, _as("saga_service", store), rabbit_url)
     old.run("serve", "handlers.orders:order")
     old.run("worker", "handlers.orders")
     for number in range(5):
@@ -124,7 +147,7 @@ async def test_the_drill(servers, rabbit_server, rabbit_url, tmp_path):
         old.start(f"moving-{number}")
     await eventually(lambda: _waits(rabbit_server, rabbit_url), seconds=60)
 
-    done = _script("backup.sh", lost, store, dump)
+    done = _script("backup.sh", lost, _as("saga_owner", store), dump)
     assert done.returncode == 0, done.stderr
 
     old.run("worker", "handlers.orders")
@@ -134,10 +157,12 @@ async def test_the_drill(servers, rabbit_server, rabbit_url, tmp_path):
     lost.kill()
 
     place = fresh.create_database()
-    done = _script("restore.sh", fresh, place, dump)
+    _execute(fresh, place, _ROLES)
+    done = _script("restore.sh", fresh, _as("saga_owner", place), dump)
     assert done.returncode == 0, done.stderr
-    new = Site(tmp_path, place, rabbit_server.create_vhost())
-    assert new.saga("migrate").returncode == 0
+    _migrate(fresh, place, tmp_path)
+    _execute(fresh, place, _PUBLICATION)
+    new = Site(tmp_path, _as("saga_service", place), rabbit_server.create_vhost())
     new.run("serve", "handlers.orders:order")
     new.run("worker", "handlers.orders")
     asked = new.saga("doctor", "--resend")
@@ -175,16 +200,49 @@ def test_who_may_start_in_sql_is_the_same_after_a_restore(servers, tmp_path):
     )
     store, dump = server.create_database(), tmp_path / "saga.dump"
     assert saga("migrate", "--store", store, folder=tmp_path).returncode == 0
-    server.execute(_ROLES, store.rpartition("/")[2])
+    _execute(server, store, _ROLES)
     assert _script("backup.sh", server, store, dump).returncode == 0
     place = server.create_database()
     done = _script("restore.sh", server, place, dump)
     assert done.returncode == 0, done.stderr
-    server.execute(_ROLES, place.rpartition("/")[2])
+    _execute(server, place, _ROLES)
     for url in (store, place):
-        assert server.execute(may_start, url.rpartition("/")[2]).strip() == (
-            "saga_starter"
+        assert _execute(server, url, may_start) == "saga_starter"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [_PUBLICATION, _SUBSCRIPTION],
+    ids=["publication", "subscription"],
+)
+@pytest.mark.parametrize("dumped_by", ["backup.sh", "pg_dump"])
+def test_the_owner_restores_without_what_only_a_superuser_makes(
+    servers, tmp_path, statement, dumped_by
+):
+    """The dump's tables come back, from a dump of an operator's own making, too."""
+    server = servers[0]
+    store, dump = server.create_database(), tmp_path / "saga.dump"
+    _migrate(server, store, tmp_path)
+    _execute(server, store, statement)
+    if dumped_by == "pg_dump":
+        subprocess.run(
+            [server._binaries / "pg_dump", "--format=custom", f"--file={dump}", store],
+            check=True,
         )
+    else:
+        done = _script("backup.sh", server, store, dump)
+        assert done.returncode == 0, done.stderr
+        listed = subprocess.check_output(
+            [server._binaries / "pg_restore", "--list", dump], text=True
+        )
+        assert " saga_steps" in listed
+        assert not re.findall(r"PUBLICATION|SUBSCRIPTION", listed)
+    place = server.create_database()
+    _execute(server, place, _ROLES)
+    done = _script("restore.sh", server, _as("saga_owner", place), dump)
+    assert done.returncode == 0, done.stderr
+    _migrate(server, place, tmp_path)
+    _execute(server, place, _PUBLICATION)  # a new one: none came with the dump
 
 
 def test_a_backup_that_fails_leaves_no_file(servers, tmp_path):

@@ -15,6 +15,7 @@ _TEXTS = [
     for name in (
         "deploy/README.md",
         "deploy/backup/README.md",
+        "deploy/debezium/README.md",
         "docs/wire.md",
         "examples/node/README.md",
     )

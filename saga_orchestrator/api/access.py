@@ -20,7 +20,8 @@ from saga_orchestrator.ports.keys import ApiKeys, Role
 from saga_orchestrator.runtime.api_keys import digest_of, recognise
 
 KEY_CHARS_MAX = 200
-REMEMBERED_MAX = 100
+REMEMBERED_MAX = 10_000
+"""Keys that are known to be good; the one unseen for longest is forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,17 @@ class Access:
         """
         return await self._admit(request, role, also_without_store=False)
 
+    async def still_admits(self, request: Request, role: Role) -> bool:
+        """Return whether the caller of an admitted request would be let in again.
+
+        It is not counted as a request.
+
+        Raises:
+            StoreError: the keys cannot be read.
+        """
+        caller = await self._caller(request)
+        return caller is not None and caller.role.rank >= role.rank
+
     async def admit_to_reasons(self, request: Request) -> Caller:
         """Return the caller who wants to know why a part is down.
 
@@ -74,6 +86,12 @@ class Access:
         self, request: Request, role: Role, *, also_without_store: bool
     ) -> Caller:
         shown = digest_of(request.headers.get("authorization", ""))
+        is_known = shown in self._admitted
+        if not is_known:
+            # Guessing is slowed down by address, before the store is asked: else it
+            # would take the engine's connections. A key that was good is never held
+            # up by what others do from the same address.
+            _count(self._limit, _address(request))
         try:
             caller = await self._caller(request)
         except StoreError:
@@ -82,10 +100,11 @@ class Access:
             caller = self._admitted[shown]
         self._remember(shown, caller)
         if caller is None:
-            # Guessing is slowed down by address; a good key is never held up by
-            # what others do from the same one.
-            _count(self._limit, _address(request))
+            if is_known:  # it was revoked meanwhile
+                _count(self._limit, _address(request))
             raise _unauthorized(request)
+        if not is_known:
+            self._limit.give_back(_address(request))
         _count(self._limit, f"key {caller.name}")
         if caller.role.rank < role.rank:
             raise Problem(
@@ -144,6 +163,10 @@ class OpenAccess:
         if self._is_loopback:
             _require_loopback_host(request, "or listen on another address")
         return Caller("anybody", Role.READ)
+
+    async def still_admits(self, request: Request, role: Role) -> bool:
+        """Return whether the route is for everybody."""
+        return role is Role.READ
 
     async def admit_to_reasons(self, request: Request) -> Caller:
         """Return the caller, where only this machine can call.

@@ -25,6 +25,13 @@ class Admission(Protocol):
         """
         ...
 
+    async def still_admits(self, request: Request, role: Role) -> bool:
+        """Return whether the caller of an admitted request would be let in again.
+
+        It is not counted as a request.
+        """
+        ...
+
     async def admit_to_reasons(self, request: Request) -> Caller:
         """Return the caller who wants to know why a part is down.
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated
 
 from fastapi import Header
+from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -52,6 +53,7 @@ _FOLLOWS["responses"] |= {
     **_FOLLOWS,
 )
 async def follow(
+    request: Request,
     face: TheFace,
     saga_id: SagaIdPath,
     last_seen: Annotated[
@@ -69,14 +71,19 @@ async def follow(
     An event's id is the entry's number, its name the kind, its data the entry. The
     stream ends with an event `end`, which has no id, once the saga has ended; a
     comment every 15 s keeps it open. It also ends when the process stops: connect
-    again, with `Last-Event-ID`, as browsers do by themselves.
+    again, with `Last-Event-ID`, as browsers do by themselves. Of a key that was
+    revoked it ends before the next event, or comment.
     """
     seen = int(last_seen or 0)
     saga = await face.manager.get(saga_id)
     if saga.state in ENDED and saga.version <= seen:
         return Response(status_code=204)
+
+    async def may_follow() -> bool:
+        return await face.access.still_admits(request, Role.READ)
+
     face.streams.take()
-    return _Stream(face.streams, _events(face, saga_id, seen))
+    return _Stream(face.streams, _events(face, saga_id, seen, may_follow))
 
 
 class _Stream(StreamingResponse):
@@ -98,7 +105,9 @@ class _Stream(StreamingResponse):
             self._seats.leave()
 
 
-async def _events(face: Face, saga_id: str, seen: int) -> AsyncIterator[bytes]:
+async def _events(
+    face: Face, saga_id: str, seen: int, may_follow: Callable[[], Awaitable[bool]]
+) -> AsyncIterator[bytes]:
     pause, silent = 0.0, 0.0
     while not face.streams.is_closing:
         await face.clock.sleep(pause)
@@ -106,12 +115,16 @@ async def _events(face: Face, saga_id: str, seen: int) -> AsyncIterator[bytes]:
         pause = min(max(2 * pause, POLL_FIRST_SECONDS), POLL_LAST_SECONDS)
         try:
             record = await face.manager.record(saga_id)
+            is_news = record.saga.version > seen or record.saga.state in ENDED
+            if (is_news or silent >= PING_SECONDS) and not await may_follow():
+                return  # the key was revoked; who connects again is told so
         except SagaNotFoundError:
             return  # deleted meanwhile; who connects again is told so
         except StoreError:
             record = None  # away just now; it is asked again
         if record is not None and record.saga.version > seen:
-            for entry in record.history[seen:]:
+            # By number, not by place: entries that are damaged are not there.
+            for entry in (one for one in record.history if one.seq > seen):
                 yield _event(str(entry.kind), entry_document(entry), entry.seq)
             seen, pause, silent = record.saga.version, POLL_FIRST_SECONDS, 0.0
         if record is not None and record.saga.state in ENDED:

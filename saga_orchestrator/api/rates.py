@@ -42,3 +42,9 @@ class RateLimit:
         if len(self._left) > CALLERS_MAX:
             self._left.popitem(last=False)
         return 0.0 if admitted else (1.0 - left) / self._per_second
+
+    def give_back(self, caller: str) -> None:
+        """Undo ``take``: the request was none of those that are to be limited."""
+        if caller in self._left:
+            left, since = self._left[caller]
+            self._left[caller] = (min(self._most, left + 1.0), since)

@@ -12,11 +12,16 @@ from collections.abc import Mapping
 from typing import Any
 
 TEXT_CHARS_MAX = 4_000
+MARGIN_CHARS = 1_000
+"""So much more of a text is searched for secrets that begin before it is cut."""
 ITEMS_MAX = 50
 DEPTH_MAX = 4
 HIDDEN = "***"
 
-_URL_PASSWORD = re.compile(r"(://[^\s:/?#@\"']*):[^\s/?#@\"']+@")
+# Up to the last @: passwords that were not escaped have some, and quotes, too.
+_URL_PASSWORD = re.compile(r"(://[^\s:/]*):[^\s/]+@")
+_URL_UNFINISHED = re.compile(r"(://[^\s:/]*):[^\s/]*\Z")
+_BEARER = re.compile(r"\b(Bearer\s+)[^\s\"',;)\]}]+", re.IGNORECASE)
 _ASSIGNED = re.compile(
     r"((?:password|passwd|secret|token|api_?key)\"?'?\s*[=:]\s*)[^\s&,;#)\]}]+",
     re.IGNORECASE,
@@ -41,11 +46,17 @@ def tamed(value: object, depth: int = 0) -> Any:  # noqa: ANN401 - what a line m
 
 
 def tamed_text(text: str) -> str:
-    """Return a text, cut and without secrets."""
-    left = len(text) - TEXT_CHARS_MAX
-    cut = text if left <= 0 else f"{text[:TEXT_CHARS_MAX]}… and {left} more characters"
-    shown = _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", cut)
-    return _ASSIGNED.sub(rf"\1{HIDDEN}", shown)
+    """Return a text without secrets, and cut."""
+    searched = text[: TEXT_CHARS_MAX + MARGIN_CHARS]
+    unsearched = len(text) - len(searched)
+    shown = _URL_PASSWORD.sub(rf"\1:{HIDDEN}@", searched)
+    if unsearched:  # a password may go on there; the other secrets need no end
+        shown = _URL_UNFINISHED.sub(rf"\1:{HIDDEN}", shown)
+    shown = _BEARER.sub(rf"\1{HIDDEN}", shown)
+    shown = _ASSIGNED.sub(rf"\1{HIDDEN}", shown)
+    left = len(shown) - TEXT_CHARS_MAX
+    more = max(left, 0) + unsearched
+    return f"{shown[:TEXT_CHARS_MAX]}… and {more} more characters" if more else shown
 
 
 def escaped(text: str) -> str:

@@ -8,7 +8,11 @@ import pytest
 import structlog
 
 from saga_orchestrator.telemetry.logging import configure
-from saga_orchestrator.telemetry.taming import ITEMS_MAX, TEXT_CHARS_MAX
+from saga_orchestrator.telemetry.taming import (
+    ITEMS_MAX,
+    TEXT_CHARS_MAX,
+    tamed_text,
+)
 from tests.unit.runtime.stage import Service, open_manager, raising, virtual
 
 CANARY = "hunter2canary"
@@ -102,6 +106,35 @@ def test_secrets_are_hidden(stderr, fmt):
         log.exception("connect failed")
     assert CANARY not in stderr.getvalue()
     assert "postgresql://saga:***@db:5432/saga" in stderr.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("no amqp://u:hunter@2canary@host/v", "no amqp://u:***@host/v"),
+        ("amqp://u:hunter2'can\"ary@h, a@b", "amqp://u:***@h, a@b"),
+        ("x://me@corp:hunter2canary@host", "x://me@corp:***@host"),
+        ("{'authorization': 'Bearer saga_x'}", "{'authorization': 'Bearer ***'}"),
+        ("Authorization: bearer  saga_x.y=", "Authorization: bearer  ***"),
+        ("token: Bearer saga_x", "token: *** ***"),
+        ("at http://host:80/a@b, http://[::1]:80", None),
+    ],
+)
+def test_secrets_in_a_text(text, shown):
+    """Nothing of a password is left that was not escaped, nor of a shown key."""
+    assert tamed_text(text) == (shown or text)
+
+
+@pytest.mark.parametrize("place", [0, 1_000, 5_000, 100_000])
+def test_a_text_is_not_cut_within_a_secret(place):
+    """Wherever the cut falls, and however long the secret is."""
+    for lead in ("postgresql://saga:", "password=", "Bearer "):
+        for secret in (CANARY * 9, CANARY * 500):
+            text = f"{lead}{secret}@db/saga and more" + "." * place
+            for before in range(TEXT_CHARS_MAX - 400, TEXT_CHARS_MAX + 20, 7):
+                shown = tamed_text("x" * (before - 1) + " " + text)
+                assert CANARY[:4] not in shown
+                assert len(shown) < TEXT_CHARS_MAX + 50
 
 
 def test_long_lists_are_counted(stderr):

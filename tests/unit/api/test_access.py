@@ -201,14 +201,40 @@ async def test_each_key_has_a_rate_of_its_own():
                 "GET", "/v1/definitions", Authorization=f"Bearer {key}"
             )
 
-        assert problem(await ask("guess"))[:2] == (401, "unauthorized")
-        assert problem(await ask("other guess"))[:2] == (429, "too-many-requests")
         assert (await ask(shop.keys[Role.READ])).status_code == 200
         limited = await ask(shop.keys[Role.READ])
         assert problem(limited) == (429, "too-many-requests", [])
         assert 1 <= int(limited.headers["retry-after"]) <= 20
         assert (await ask(shop.keys[Role.START])).status_code == 200
+        assert problem(await ask("guess"))[:2] == (401, "unauthorized")
+        assert problem(await ask("other guess"))[:2] == (429, "too-many-requests")
         assert (await shop.call("GET", "/livez")).status_code == 200
+
+
+async def test_who_guesses_keys_does_not_reach_the_store(tmp_path):
+    """Too many wrong ones are refused unseen: the store is for others."""
+    place = f"sqlite:///{tmp_path}/saga.db"
+    async with served(store=place, with_keys=True, rate=0.05) as shop:
+        guess = {"Authorization": "Bearer guess"}
+        answer = await shop.call("GET", "/v1/sagas", **guess)
+        assert problem(answer) == (401, "unauthorized", [])
+        with contextlib.closing(sqlite3.connect(tmp_path / "saga.db")) as file, file:
+            file.execute("DROP TABLE api_keys")
+        answer = await shop.call("GET", "/v1/sagas", **guess)
+        assert problem(answer) == (429, "too-many-requests", [])
+
+
+async def test_who_guesses_keys_does_not_hold_up_who_has_one():
+    """A key that was good before is let in, whatever came from its address since."""
+    async with served(with_keys=True, rate=5) as shop:
+        mine = {"Authorization": f"Bearer {shop.keys[Role.READ]}"}
+        assert (await shop.call("GET", "/v1/sagas", **mine)).status_code == 200
+        status = 401
+        while status == 401:
+            guess = await shop.call("GET", "/v1/sagas", Authorization="Bearer guess")
+            status = guess.status_code
+        assert status == 429
+        assert (await shop.call("GET", "/v1/sagas", **mine)).status_code == 200
 
 
 def test_a_bucket_fills_again_and_never_over():

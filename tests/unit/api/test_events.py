@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import sqlite3
 
 from saga_orchestrator.api import events
 from saga_orchestrator.api.face import Seats
+from saga_orchestrator.errors import StoreUnavailableError
+from saga_orchestrator.ports.keys import Role
 from tests.support.waiting import eventually
-from tests.unit.api.stage import problem
+from tests.unit.api.stage import problem, served
 
 
 def told(text):
@@ -86,6 +89,68 @@ async def test_a_silent_stream_is_kept_open(shop, monkeypatch):
     saga_id, _ = await shop.deferred()
     async with following(shop, saga_id) as (pieces, _):
         await eventually(lambda: "".join(pieces).count(": ping") > 1)
+
+
+async def test_a_stream_ends_with_its_key():
+    """Who was shut out hears of nothing that happens from then on."""
+    async with served(with_keys=True) as shop:
+        shop.client.headers["Authorization"] = f"Bearer {shop.keys[Role.ADMIN]}"
+        saga_id, token = await shop.deferred()
+        mine = f"Bearer {shop.keys[Role.READ]}"
+        async with following(shop, saga_id, Authorization=mine) as (pieces, reading):
+            await eventually(lambda: "step_accepted" in "".join(pieces))
+            await shop.manager.store.api_keys.revoke("read")
+            path = f"/v1/sagas/{saga_id}/steps/pay/complete"
+            await shop.call("POST", path, {"token": token})
+            await shop.ended(saga_id)
+            await reading
+        names = [name for _, name, _ in told("".join(pieces))]
+        assert names[-1] == "step_accepted"
+
+
+async def test_a_silent_stream_ends_with_its_key_and_not_with_the_store(monkeypatch):
+    """Keys that cannot be read are not revoked: it goes on until they are."""
+    monkeypatch.setattr(events, "PING_SECONDS", 0.05)
+
+    class Away:
+        """Keys whose store is away."""
+
+        async def find(self, digest):
+            raise StoreUnavailableError("the disk is gone")
+
+    async with served(with_keys=True) as shop:
+        shop.client.headers["Authorization"] = f"Bearer {shop.keys[Role.ADMIN]}"
+        saga_id, _ = await shop.deferred()
+        mine = f"Bearer {shop.keys[Role.READ]}"
+        async with following(shop, saga_id, Authorization=mine) as (pieces, reading):
+            await eventually(lambda: ": ping" in "".join(pieces))
+            keys, shop.face.access._keys = shop.face.access._keys, Away()
+            before = "".join(pieces).count(": ping")
+            await eventually(lambda: "".join(pieces).count(": ping") > before + 2)
+            shop.face.access._keys = keys
+            await keys.revoke("read")
+            async with asyncio.timeout(20):
+                await reading
+        assert "event: end" not in "".join(pieces)
+
+
+async def test_a_damaged_entry_hides_no_other(tmp_path):
+    """Whoever follows is told each that comes after it."""
+    async with served(store=f"sqlite:///{tmp_path}/saga.db") as shop:
+        saga_id, token = await shop.deferred()
+        async with following(shop, saga_id) as (pieces, reading):
+            await eventually(lambda: "step_accepted" in "".join(pieces))
+            with contextlib.closing(sqlite3.connect(tmp_path / "saga.db")) as file:
+                file.execute(
+                    "UPDATE saga_history SET data = ? WHERE seq = 1",
+                    ('{"output": 1e400}',),
+                )
+                file.commit()
+            path = f"/v1/sagas/{saga_id}/steps/pay/complete"
+            await shop.call("POST", path, {"token": token})
+            await reading
+    *numbers, end = [number for number, _, _ in told("".join(pieces))]
+    assert (numbers, end) == ([str(one + 1) for one in range(len(numbers))], None)
 
 
 async def test_the_end_of_the_process_ends_the_streams(shop):

@@ -18,6 +18,7 @@ from saga_orchestrator.errors import ConfigurationError
 from saga_orchestrator.ports.clock import SystemClock
 from saga_orchestrator.ports.keys import Role
 from saga_orchestrator.runtime.api_keys import issue_key
+from tests.support.waiting import eventually
 from tests.unit.api.stage import problem, served
 
 
@@ -150,6 +151,63 @@ async def test_who_connects_and_asks_nothing_is_hung_up_on(shop, monkeypatch):
     saga_id, _ = await shop.deferred()
     waited = await shop.call("GET", f"/v1/sagas/{saga_id}/wait?timeout=0.2")
     assert waited.status_code == 202
+
+
+@pytest.mark.parametrize(
+    "asked", [b"GET /livez HTTP/1.1\r\n", b"POST /v1/sagas HTTP/1.1\r\n"]
+)
+async def test_who_is_answered_and_never_ends_its_body_is_hung_up_on(
+    shop, monkeypatch, asked
+):
+    """However it trickles in: nobody waits for that body."""
+    monkeypatch.setattr(connections, "HEAD_SECONDS", 0.05)
+    url = shop.client.base_url
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    wrong = b"Host: x\r\nAuthorization: Bearer x\r\nContent-Length: 1000000\r\n\r\n"
+    writer.write(asked + wrong)
+    assert (await reader.readline()).startswith(b"HTTP/1.1 ")
+    writer.write(b"x")
+    with contextlib.suppress(ConnectionError):
+        async with asyncio.timeout(20):
+            await reader.read()
+    writer.close()
+
+
+async def test_a_body_may_come_after_the_answer(shop):
+    """Who sends it all reads the answer, and may ask again on the same connection."""
+    url = shop.client.base_url
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    ask = b"GET /livez HTTP/1.1\r\nHost: x\r\n"
+    async with asyncio.timeout(20):
+        for _ in range(2):
+            writer.write(ask + b"Content-Length: 3\r\n\r\n")
+            assert await reader.readline() == b"HTTP/1.1 200 OK\r\n"
+            assert (await reader.readuntil(b"ok\n")).endswith(b"ok\n")
+            writer.write(b"xyz")
+        writer.write(ask + b"Connection: close\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.1 200 OK\r\n")
+    writer.close()
+
+
+async def test_who_never_reads_is_hung_up_on(shop, monkeypatch):
+    """What it has asked for does not wait for it for ever."""
+    monkeypatch.setattr(connections, "READ_SECONDS", 0.05)
+    url = shop.client.base_url
+    with socket.create_connection((url.host, url.port)) as client:
+        client.setblocking(False)
+        ask = b"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+        client.send(ask * 500)  # more than the system takes in for both sides
+
+        def is_over():
+            try:
+                client.send(b"x")
+            except BlockingIOError:
+                return False
+            except OSError:
+                return True
+            return False
+
+        await eventually(is_over)
 
 
 async def test_the_description(shop):

@@ -75,7 +75,8 @@ class _Supervisor:
             group.create_task(self._keep(1, first))
             for number in range(2, self._task.count + 1):
                 if not self._stopping.is_set():
-                    group.create_task(self._keep(number, await self._start(number)))
+                    child = await self._start_or_wait(number)
+                    group.create_task(self._keep(number, child))
         return next((code for code in self._codes if code), 0)
 
     async def _start(self, number: int, *, is_first: bool = False) -> _Child:
@@ -86,10 +87,32 @@ class _Supervisor:
             child.signal(signal.SIGTERM)  # the signal came while it was being started
         return child
 
-    async def _keep(self, number: int, child: _Child) -> None:
+    async def _start_or_wait(self, number: int) -> _Child | None:
+        """Start a process once the machine has room for one; None: all are to stop."""
+        while not self._stopping.is_set():
+            try:
+                return await self._start(number)
+            except OSError as error:  # no process, memory or descriptor is left
+                pause = LAST_PAUSE_SECONDS
+                _log.error(
+                    "process not started",
+                    process=number,
+                    error=str(error),
+                    again_in=pause,
+                )
+                await self._pause(pause)
+        return None
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait so long, or until all are to stop."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+
+    async def _keep(self, number: int, child: _Child | None) -> None:
         """Start a process again whenever it ends, until all are to stop."""
         pause = FIRST_PAUSE_SECONDS
-        while True:
+        while child is not None:
             since = self._clock.monotonic()
             code = await child.ended()
             if self._stopping.is_set():
@@ -98,12 +121,9 @@ class _Supervisor:
             if self._clock.monotonic() - since >= HEALTHY_SECONDS:
                 pause = FIRST_PAUSE_SECONDS
             _log.error("process ended", process=number, code=code, again_in=pause)
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._stopping.wait()
-                    return
+            await self._pause(pause)
             pause = min(pause * 2, LAST_PAUSE_SECONDS)
-            child = await self._start(number)
+            child = await self._start_or_wait(number)
 
     def _arrived(self, number: signal.Signals) -> None:
         """Drain all at the first signal, end all at the second."""
@@ -143,7 +163,8 @@ class _Child:
         """
         channel, its_end = socket.socketpair()
         channel.setblocking(False)
-        with its_end:
+        with contextlib.ExitStack() as opened, its_end:
+            opened.enter_context(channel)
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "saga_orchestrator.cli.replica"),
                 str(its_end.fileno()),
@@ -151,6 +172,7 @@ class _Child:
                 pass_fds=[its_end.fileno(), *shared],
                 start_new_session=True,  # a Ctrl-C is the parent's to hand on
             )
+            opened.pop_all()  # it is the child's now
         child = cls(process, channel)
         with contextlib.suppress(OSError):  # it has ended already
             await asyncio.get_running_loop().sock_sendall(channel, task.to_line())

@@ -25,6 +25,11 @@ class Answering:
         self._sink = sink
         self._queue = queue
         self._handed: tuple[Reply, asyncio.Future[Any]] | None = None
+        self._is_returned = False
+
+    def returned(self) -> None:
+        """Say that the command is in its queue again, to be answered from there."""
+        self._is_returned = True
 
     def hand_over(self, reply: Reply) -> None:
         """Hand the answer to the sink; nobody has to wait for it yet."""
@@ -32,13 +37,13 @@ class Answering:
         self._handed = (marked, self._sink.answer(marked))
 
     async def is_safe(self) -> bool:
-        """Wait until the answer cannot be lost; False: there is none.
+        """Wait until the command may be forgotten; False: it must be put back.
 
         Raises:
-            StoreError: the store will never take it.
+            StoreError: the store will never take its answer.
         """
         if self._handed is None:
-            return False
+            return self._is_returned
         reply, future = self._handed
         try:
             await future
@@ -81,7 +86,7 @@ class LongAnswering(Answering):
         self._settled.set()
 
     async def is_safe(self) -> bool:
-        """Wait until the first answer is safe; False: a drain left it without one.
+        """Wait until the first answer is safe, or the run has ended without one.
 
         Raises:
             Exception: what the run failed with before it had an answer.
@@ -89,7 +94,7 @@ class LongAnswering(Answering):
         await self._settled.wait()
         if self._failure is not None and not self.are_sent:
             raise self._failure
-        return self.are_sent
+        return self.are_sent or self._is_returned
 
     def forget(self) -> None:
         """Leave the run alone: it is not the delivery's."""

@@ -59,9 +59,16 @@ class Parking:
 
     async def park(self, delivery: Delivery, source: str, reason: str) -> None:
         """Publish the message to the dead letters; acknowledge it when confirmed."""
+        await self.set_aside(delivery.body, delivery, source, reason)
+        await delivery.ack()
+
+    async def set_aside(
+        self, body: bytes, delivery: Delivery, source: str, reason: str
+    ) -> None:
+        """Publish a part of a message to the dead letters; return when confirmed."""
         message = OutgoingMessage(
             self._queue,
-            delivery.body,
+            body,
             delivery.kind,
             exchange="",
             headers={
@@ -80,7 +87,6 @@ class Parking:
         self.parked += 1
         metrics.PARKED.labels(*QUEUES.label(source)).inc()
         _log.error("message set aside", queue=source, reason=reason)
-        await delivery.ack()
 
 
 def _kept(headers: Mapping[str, object]) -> dict[str, str | int]:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from saga_orchestrator.core.commands import Answer, Command, Reply, routing_key
+from saga_orchestrator.core.fence import Fence
 from saga_orchestrator.core.states import Direction
 from saga_orchestrator.errors import MessageError, StoreError
 from saga_orchestrator.participant.executor import execute, execute_long
@@ -32,17 +33,18 @@ from saga_orchestrator.ports.broker import (
 )
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.runtime.answering import Answering, LongAnswering
+from saga_orchestrator.runtime.backoff import Backoff
 from saga_orchestrator.runtime.in_hand import InHand
 from saga_orchestrator.runtime.parking import Parking
 from saga_orchestrator.runtime.quarantine import Quarantine
 from saga_orchestrator.runtime.registry import Registry
-from saga_orchestrator.runtime.returning import QUARANTINE_HEADER, Returning
+from saga_orchestrator.runtime.returning import Received, Returning
 from saga_orchestrator.runtime.sinks import Sink
+from saga_orchestrator.runtime.slots import NoSlot, Slots
 from saga_orchestrator.runtime.supervisor import Supervisor
 from saga_orchestrator.runtime.together import Serve, Together
 from saga_orchestrator.telemetry import metrics, tracing
 from saga_orchestrator.wire.envelope import read_commands
-from saga_orchestrator.wire.frame import split
 from saga_orchestrator.wire.topology import Topology
 
 PUT_OFF = dt.timedelta(seconds=30)
@@ -81,11 +83,12 @@ class Receiver:
         self._parking = parking
         self._supervisor = supervisor
         self._clock = clock
+        self._rng = rng
         self._topology = topology
         self._concurrency = concurrency
         self._directions = directions
-        # An undo has slots of its own: a forward backlog must not hold it up.
-        self._slots = {way: asyncio.Semaphore(concurrency) for way in Direction}
+        self._slots = Slots(concurrency)
+        self._at_work: set[Fence] = set()
         self._threads = HandlerThreads(len(Direction) * concurrency)
         self._quarantine = Quarantine(clock, rng)
         self._store_time = StoreTime(clock)
@@ -188,19 +191,22 @@ class Receiver:
         for command in commands:
             self._store_time.hear(command)
         self._is_traced = tracing.is_on()  # may be said late; asking takes long
-        serve = functools.partial(self._serve, queue, service)
-        suspect = delivery.redelivered or QUARANTINE_HEADER in delivery.headers
-        if suspect and len(commands) > 1:
-            await self._returning.as_suspects(delivery.body, queue)
+        received = Received(delivery, queue)
+        serve = functools.partial(self._serve, received, service)
+        if received.is_suspect and len(commands) > 1:
+            await self._returning.as_suspects(received)
             return True
-        if suspect:
-            return await self._run_suspect(commands[0], serve)
-        together = self._together(commands, serve)
-        done = await self._quarantine.together(together.run)
-        if all(done):
-            return True
-        bodies = zip(split(delivery.body), done, strict=True)
-        return await self._put_back([body for body, end in bodies if not end], queue)
+        if received.is_suspect:
+            ends = [await self._run_suspect(commands[0], serve)]
+        else:
+            together = self._together(commands, serve)
+            ends = await self._quarantine.together(together.run)
+        for place, end in enumerate(ends):
+            if isinstance(end, StoreError):
+                part = received.part(place)
+                await self._parking.set_aside(part, delivery, queue, str(end))
+        left = [place for place, end in enumerate(ends) if end is False]
+        return not left or await self._put_back(received, left)
 
     def _together(self, commands: list[Command], serve: Serve) -> Together:
         return Together(commands, serve, self._clock, self._is_closing)
@@ -208,57 +214,84 @@ class Receiver:
     def _is_closing(self) -> bool:
         return self._supervisor.is_ending
 
-    async def _run_suspect(self, command: Command, serve: Serve) -> bool:
+    async def _run_suspect(self, command: Command, serve: Serve) -> bool | StoreError:
         """Run a command that came back: alone, and only if it is still awaited."""
         if not await self._sink.is_awaited(command.fence):
             return True  # answered before; nothing has to wait for it
 
-        async def run() -> bool:
-            awaited = await self._sink.is_awaited(command.fence)
-            return not awaited or all(await self._together([command], serve).run())
+        async def run() -> bool | StoreError:
+            if not await self._sink.is_awaited(command.fence):
+                return True
+            (end,) = await self._together([command], serve).run()
+            return end
 
         return await self._quarantine.alone(run)
 
-    async def _put_back(self, bodies: list[bytes], queue: str) -> bool:
+    async def _put_back(self, received: Received, left: list[int]) -> bool:
         """Put what a drain left of a delivery back; tell whether it is there.
 
-        As new: it is under no suspicion, as what a dead process had in hand is, and
-        what was answered beside it does not come again.
+        Under no suspicion that it was not under before, as what a dead process had in
+        hand is; and what was answered beside it does not come again.
         """
         await self._takes_nothing.wait()  # or it came here again at once
-        return await self._returning.as_new(bodies, queue)
+        return await self._returning.as_it_was(received, left)
 
     async def _serve(
         self,
-        queue: str,
+        received: Received,
         service: Handlers,
+        place: int,
         command: Command,
         when_it_waits: Callable[[], None],
     ) -> Answering:
-        """Run one command; its answer is on its way, or it has none, draining."""
-        handler = service.get(command.fence.direction, command.action)
-        if handler is not None and handler.long:
-            return self._begin_long(command, handler, queue)
+        """Run one command; its answer is on its way, or it is elsewhere, or left."""
+        queue = received.queue
         answering = Answering(self._sink, queue)
-        reply: Reply | None
+        if command.fence in self._at_work:
+            # It was taken for lost while it waited, or ran: one stands for both.
+            answering.returned()
+            return answering
+        handler = service.get(command.fence.direction, command.action)
         if handler is None:
             missing = f"queue {queue} has no handler for {command.action}"
-            reply = _later(command, missing, PUT_OFF)
-        else:
-            reply = await self._perform(
-                command,
-                queue,
-                functools.partial(execute, command, handler),
-                when_it_waits,
-            )
-        if reply is not None:
-            answering.hand_over(reply)
+            answering.hand_over(_later(command, missing, PUT_OFF))
+            return answering
+        self._at_work.add(command.fence)
+        if handler.long:
+            return self._begin_long(received, place, command, handler)
+        execution = functools.partial(execute, command, handler)
+        try:
+            reply = await self._perform(command, queue, execution, when_it_waits)
+            if reply is not None:
+                answering.hand_over(reply)
+        except NoSlot:
+            await self._return(received, place, command, answering)
+        finally:
+            self._at_work.discard(command.fence)
         return answering
 
+    async def _return(
+        self, received: Received, place: int, command: Command, answering: Answering
+    ) -> None:
+        """Put a command back for which nothing became free: it may run elsewhere.
+
+        It is tried until it is there, for it must not wait here; a drain does it
+        with all that is left.
+        """
+        # Before it is there: it may come here again at once, and is no copy then.
+        self._at_work.discard(command.fence)
+        backoff = Backoff(self._rng)
+        while not self._in_hand.is_draining:
+            if await self._returning.as_it_was(received, [place]):
+                answering.returned()
+                return
+            await self._clock.sleep(backoff.next())
+
     def _begin_long(
-        self, command: Command, handler: Handler, queue: str
+        self, received: Received, place: int, command: Command, handler: Handler
     ) -> LongAnswering:
         """Begin a long handler; its *accepted* is on its way."""
+        queue = received.queue
         answering = LongAnswering(self._sink, queue)
         execution = functools.partial(execute_long, command, handler, answering.send)
 
@@ -266,10 +299,13 @@ class Receiver:
             with self._in_hand:
                 try:
                     await work()
+                except NoSlot:
+                    await self._return(received, place, command, answering)
                 except Exception as error:
                     answering.failed(error)
                     raise
                 finally:
+                    self._at_work.discard(command.fence)
                     answering.ended()
 
         async def work() -> None:
@@ -290,11 +326,14 @@ class Receiver:
         execution: _Execution,
         when_it_waits: Callable[[], None] = nobody_else,
     ) -> Reply | None:
-        """Run a handler when it is its turn; None: a drain left it without answer."""
-        slots = self._slots[command.fence.direction]
-        if slots.locked():
-            when_it_waits()
-        async with slots:
+        """Run a handler when it is its turn; None: a drain left it without answer.
+
+        Raises:
+            NoSlot: its turn does not come soon.
+        """
+        way = command.fence.direction
+        await self._slots.take(way, when_it_waits)
+        try:
             if self._in_hand.is_draining:
                 return None
             if self._store_time.is_late(command):
@@ -316,6 +355,8 @@ class Receiver:
             took = self._clock.monotonic() - begun
             metrics.handler_duration(command.action, reply.answer).observe(took)
             return reply
+        finally:
+            self._slots.leave(way)
 
 
 def queue_of(service: Handlers, direction: Direction, topology: Topology) -> QueueSpec:

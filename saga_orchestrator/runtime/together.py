@@ -7,14 +7,15 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 from saga_orchestrator.core.commands import Command
+from saga_orchestrator.errors import StoreError
 from saga_orchestrator.ports.clock import Clock
 from saga_orchestrator.runtime.answering import Answering
 
 TURN_SECONDS = 0.005
 """Handlers that compute and never wait leave the loop to others after so long."""
 
-Serve = Callable[[Command, Callable[[], None]], Awaitable[Answering]]
-"""Runs a command; calls what it is given where it must wait."""
+Serve = Callable[[int, Command, Callable[[], None]], Awaitable[Answering]]
+"""Runs the command at a place; calls what it is given where it must wait."""
 
 
 class Together:
@@ -49,12 +50,16 @@ class Together:
         self._ends: list[Answering | BaseException] = [unanswered] * len(commands)
         self._group = asyncio.TaskGroup()
 
-    async def run(self) -> list[bool]:
-        """Run all to their ends; tell of each whether its answer is safe.
+    async def run(self) -> list[bool | StoreError]:
+        """Run all to their ends.
+
+        Returns:
+            Of each whether it may be forgotten: its answer is safe, or the command
+            in its queue again; if not, it was not begun, or was interrupted. Or why
+            the store will never take its answer.
 
         Raises:
-            StoreError: the store will never take one of the answers; all others
-                are safe.
+            Exception: a defect; all others are safe.
         """
         try:
             async with self._group:
@@ -76,7 +81,9 @@ class Together:
 
     async def _run(self, place: int, command: Command) -> None:
         try:
-            self._ends[place] = await self._serve(command, self._let_others_go_on)
+            self._ends[place] = await self._serve(
+                place, command, self._let_others_go_on
+            )
         except Exception as error:  # noqa: BLE001 - its neighbours go on
             self._ends[place] = error
 
@@ -84,16 +91,23 @@ class Together:
         while self._left:
             self._group.create_task(self._run(*self._left.popleft()))
 
-    async def _all_safe(self) -> list[bool]:
+    async def _all_safe(self) -> list[bool | StoreError]:
         """Wait for every answer, whatever becomes of the others."""
-        safe: list[bool] = []
-        problems = [end for end in self._ends if isinstance(end, BaseException)]
+        safe: list[bool | StoreError] = []
+        problems: list[BaseException] = []
         for end in self._ends:
-            if isinstance(end, Answering):
-                try:
-                    safe.append(await end.is_safe())
-                except Exception as error:  # noqa: BLE001 - raised below
-                    problems.append(error)
+            try:
+                safe.append(await _is_safe(end))
+            except StoreError as error:
+                safe.append(error)
+            except Exception as error:  # noqa: BLE001 - raised below
+                problems.append(error)
         if problems:
             raise problems[0]
         return safe
+
+
+async def _is_safe(end: Answering | BaseException) -> bool:
+    if isinstance(end, BaseException):
+        raise end
+    return await end.is_safe()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import sqlite3
 import subprocess
@@ -296,6 +297,26 @@ async def test_an_effect_cannot_commit(tmp_path: Path, ending: str) -> None:
     with pytest.raises(sqlite3.DatabaseError, match="not authorized"):
         await ledger.barrier.run(context_of(action()), effect)
     assert await ledger.rows() == []
+    await ledger.run(action())
+    assert await ledger.rows() == ["action"]
+    await ledger.close()
+
+
+async def test_an_effect_that_ends_the_transaction_is_no_success(
+    tmp_path: Path,
+) -> None:
+    """SQLite rolls back by itself; who passes over that learns of it."""
+    ledger = await SqliteLedger.open(tmp_path / "ledger.db")
+    await ledger.run(action(step="before"))
+
+    def effect(conn: sqlite3.Connection) -> None:
+        conn.execute("CREATE TABLE seen (id INTEGER PRIMARY KEY)")
+        for _ in range(2):
+            with contextlib.suppress(sqlite3.IntegrityError):
+                conn.execute("INSERT OR ROLLBACK INTO seen VALUES (1)")
+
+    with pytest.raises(RuntimeError, match="ended inside the effect"):
+        await ledger.barrier.run(context_of(action()), effect)
     await ledger.run(action())
     assert await ledger.rows() == ["action"]
     await ledger.close()

@@ -213,8 +213,8 @@ async def test_a_stamp_of_another_server_is_none(
     moved = await succeed(await open_store(), saga, "a")
     stamp = await psql.fetchval("SELECT xmin FROM sagas WHERE id = $1", saga.id)
     remembered = [(CODEC.saga_row(saga), saga)]
-    store._caches.snapshots.add(remembered, stamp)  # type: ignore[attr-defined]
-    swaps = store._transactor._swaps  # type: ignore[attr-defined]
+    store._caches.snapshots.add(remembered, stamp)  # type: ignore[attr-defined]  # inside
+    swaps = store._transactor._swaps  # type: ignore[attr-defined]  # inside
     swaps.server -= dt.timedelta(days=1)
     (again,) = await store.transact([StepSucceeded(fence_of(saga, "a"))])
     assert again.ignored is not None
@@ -232,7 +232,7 @@ async def test_a_server_that_took_over_behind_a_pooler_is_noticed(
     await standby.copy()
     lost = await succeed(store, saga, "a", output="lost")
     await standby.take_over()
-    store._transactor._swaps.server -= dt.timedelta(days=1)  # type: ignore[attr-defined]
+    store._transactor._swaps.server -= dt.timedelta(days=1)  # type: ignore[attr-defined]  # inside
     other = await begin(store)  # it answers something else first
     assert other.state is SagaState.STARTED
     ((_, data),) = await store.load_dispatches(

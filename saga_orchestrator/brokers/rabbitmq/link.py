@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from aiormq.abc import AbstractChannel, AbstractConnection
 
     from saga_orchestrator.ports.clock import Clock
+
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,9 +117,17 @@ class Link:
         while True:
             if self._lost.is_set():
                 await self._clock.sleep(self._timing.reconnect)
-                with contextlib.suppress(BrokerUnavailableError):
+                try:
                     await self._connect()
-                    RECONNECTS.labels(self._name).inc()
+                except BrokerUnavailableError:
+                    continue
+                except Exception:  # noqa: BLE001 - see below
+                    # Whoever answers there may send anything, and the client library
+                    # fails on it in ways of its own. Without this loop it would be
+                    # the last connection of the process.
+                    _log.exception("the %s connection cannot be made", self._name)
+                    continue
+                RECONNECTS.labels(self._name).inc()
             else:
                 await self._look()
                 await in_time(self._lost.wait(), self._timing.check)

@@ -124,8 +124,17 @@ class SqliteBarrier:
         return claim
 
     def record(self, conn: sqlite3.Connection, ctx: StepContext, output: Json) -> None:
-        """Write the effect's output, as JSON, into the claimed row."""
+        """Write the effect's output, as JSON, into the claimed row.
+
+        Raises:
+            RuntimeError: the transaction of the claim has ended.
+        """
         text = encode(output, "output")
+        if not conn.in_transaction:
+            raise RuntimeError(
+                "the barrier's transaction ended inside the effect, by OR ROLLBACK or "
+                "by an error of SQLite's that was passed over; let such errors out"
+            )
         conn.execute(SQL["record"], (text, *_key(ctx, ctx.direction)))
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The receiver: takes commands from the queues, runs handlers, hands answers on.
+"""The receiver: takes commands from the queues, and sees to what becomes of them.
 
 For each delivery: set it aside if it is malformed; split it if it came back
 and holds several; run its commands together, each with its own answer; and
@@ -10,21 +10,13 @@ be put back stays unacknowledged, and the broker delivers it again.
 from __future__ import annotations
 
 import asyncio
-import datetime as dt
 import functools
 import random
-from collections.abc import Callable, Coroutine
-from typing import Any
 
-from saga_orchestrator.core.commands import Answer, Command, Reply, routing_key
-from saga_orchestrator.core.fence import Fence
+from saga_orchestrator.core.commands import Command, routing_key
 from saga_orchestrator.core.states import Direction
 from saga_orchestrator.errors import MessageError, StoreError
-from saga_orchestrator.participant.executor import execute, execute_long
-from saga_orchestrator.participant.handlers import Handler, Handlers
-from saga_orchestrator.participant.run import Interrupted, Run, nobody_else
-from saga_orchestrator.participant.store_time import StoreTime
-from saga_orchestrator.participant.threads import HandlerThreads
+from saga_orchestrator.participant.handlers import Handlers
 from saga_orchestrator.ports.broker import (
     Broker,
     Consumer,
@@ -32,31 +24,20 @@ from saga_orchestrator.ports.broker import (
     QueueSpec,
 )
 from saga_orchestrator.ports.clock import Clock
-from saga_orchestrator.runtime.answering import Answering, LongAnswering
-from saga_orchestrator.runtime.backoff import Backoff
 from saga_orchestrator.runtime.in_hand import InHand
 from saga_orchestrator.runtime.parking import Parking
 from saga_orchestrator.runtime.quarantine import Quarantine
 from saga_orchestrator.runtime.registry import Registry
 from saga_orchestrator.runtime.returning import Received, Returning
+from saga_orchestrator.runtime.serving import Serving
 from saga_orchestrator.runtime.sinks import Sink
-from saga_orchestrator.runtime.slots import NoSlot, Slots
 from saga_orchestrator.runtime.supervisor import Supervisor
 from saga_orchestrator.runtime.together import Serve, Together
-from saga_orchestrator.telemetry import metrics, tracing
 from saga_orchestrator.wire.envelope import read_commands
 from saga_orchestrator.wire.topology import Topology
 
-PUT_OFF = dt.timedelta(seconds=30)
-"""How long a command waits that came to a service without its handler."""
-
 HAND_ON_SECONDS = 2.0
 """The end of a drain that is kept for putting back; at most a quarter of it."""
-
-AGAIN = dt.timedelta(seconds=1)
-"""How long a long run waits for its next process, when its own one stops."""
-
-_Execution = Callable[..., Coroutine[Any, Any, Reply]]
 
 
 class Receiver:
@@ -83,20 +64,23 @@ class Receiver:
         self._parking = parking
         self._supervisor = supervisor
         self._clock = clock
-        self._rng = rng
         self._topology = topology
         self._concurrency = concurrency
         self._directions = directions
-        self._slots = Slots(concurrency)
-        self._at_work: set[Fence] = set()
-        self._threads = HandlerThreads(len(Direction) * concurrency)
         self._quarantine = Quarantine(clock, rng)
-        self._store_time = StoreTime(clock)
         self._consumers: list[Consumer] = []
         self._in_hand = InHand()
+        self._serving = Serving(
+            sink=sink,
+            returning=self._returning,
+            in_hand=self._in_hand,
+            supervisor=supervisor,
+            clock=clock,
+            rng=rng,
+            concurrency=concurrency,
+        )
         self._may_run = asyncio.Event()
         self._takes_nothing = asyncio.Event()
-        self._is_traced = False
 
     async def open(self) -> None:
         """Declare and consume the queues of every service; ``begin`` runs handlers."""
@@ -163,7 +147,7 @@ class Receiver:
             except StoreError as error:
                 await self._parking.park(delivery, queue, str(error))
             except asyncio.CancelledError:
-                if self._is_closing():
+                if self._serving.is_closing():
                     raise
                 # A handler's, which had ended: what went on in its task, and its
                 # frame, is cut off. What is answered by now does not come again.
@@ -188,11 +172,9 @@ class Receiver:
         except MessageError as error:
             await self._parking.park(delivery, queue, str(error))
             return False
-        for command in commands:
-            self._store_time.hear(command)
-        self._is_traced = tracing.is_on()  # may be said late; asking takes long
+        self._serving.hear(commands)
         received = Received(delivery, queue)
-        serve = functools.partial(self._serve, received, service)
+        serve = functools.partial(self._serving.serve, received, service)
         if received.is_suspect and len(commands) > 1:
             await self._returning.as_suspects(received)
             return True
@@ -209,10 +191,7 @@ class Receiver:
         return not left or await self._put_back(received, left)
 
     def _together(self, commands: list[Command], serve: Serve) -> Together:
-        return Together(commands, serve, self._clock, self._is_closing)
-
-    def _is_closing(self) -> bool:
-        return self._supervisor.is_ending
+        return Together(commands, serve, self._clock, self._serving.is_closing)
 
     async def _run_suspect(self, command: Command, serve: Serve) -> bool | StoreError:
         """Run a command that came back: alone, and only if it is still awaited."""
@@ -236,128 +215,6 @@ class Receiver:
         await self._takes_nothing.wait()  # or it came here again at once
         return await self._returning.as_it_was(received, left)
 
-    async def _serve(
-        self,
-        received: Received,
-        service: Handlers,
-        place: int,
-        command: Command,
-        when_it_waits: Callable[[], None],
-    ) -> Answering:
-        """Run one command; its answer is on its way, or it is elsewhere, or left."""
-        queue = received.queue
-        answering = Answering(self._sink, queue)
-        if command.fence in self._at_work:
-            # It was taken for lost while it waited, or ran: one stands for both.
-            answering.returned()
-            return answering
-        handler = service.get(command.fence.direction, command.action)
-        if handler is None:
-            missing = f"queue {queue} has no handler for {command.action}"
-            answering.hand_over(_later(command, missing, PUT_OFF))
-            return answering
-        self._at_work.add(command.fence)
-        if handler.long:
-            return self._begin_long(received, place, command, handler)
-        execution = functools.partial(execute, command, handler)
-        try:
-            reply = await self._perform(command, queue, execution, when_it_waits)
-            if reply is not None:
-                answering.hand_over(reply)
-        except NoSlot:
-            await self._return(received, place, command, answering)
-        finally:
-            self._at_work.discard(command.fence)
-        return answering
-
-    async def _return(
-        self, received: Received, place: int, command: Command, answering: Answering
-    ) -> None:
-        """Put a command back for which nothing became free: it may run elsewhere.
-
-        It is tried until it is there, for it must not wait here; a drain does it
-        with all that is left.
-        """
-        # Before it is there: it may come here again at once, and is no copy then.
-        self._at_work.discard(command.fence)
-        backoff = Backoff(self._rng)
-        while not self._in_hand.is_draining:
-            if await self._returning.as_it_was(received, [place]):
-                answering.returned()
-                return
-            await self._clock.sleep(backoff.next())
-
-    def _begin_long(
-        self, received: Received, place: int, command: Command, handler: Handler
-    ) -> LongAnswering:
-        """Begin a long handler; its *accepted* is on its way."""
-        queue = received.queue
-        answering = LongAnswering(self._sink, queue)
-        execution = functools.partial(execute_long, command, handler, answering.send)
-
-        async def run() -> None:
-            with self._in_hand:
-                try:
-                    await work()
-                except NoSlot:
-                    await self._return(received, place, command, answering)
-                except Exception as error:
-                    answering.failed(error)
-                    raise
-                finally:
-                    self._at_work.discard(command.fence)
-                    answering.ended()
-
-        async def work() -> None:
-            reply = await self._perform(command, queue, execution)
-            if reply is None and answering.are_sent:
-                # Its delivery is gone: only an answer brings it back.
-                reply = _later(command, "its process was stopped", AGAIN)
-            if reply is not None:
-                await answering.send(reply)
-
-        self._supervisor.once(f"long {command.action}", run)
-        return answering
-
-    async def _perform(
-        self,
-        command: Command,
-        queue: str,
-        execution: _Execution,
-        when_it_waits: Callable[[], None] = nobody_else,
-    ) -> Reply | None:
-        """Run a handler when it is its turn; None: a drain left it without answer.
-
-        Raises:
-            NoSlot: its turn does not come soon.
-        """
-        way = command.fence.direction
-        await self._slots.take(way, when_it_waits)
-        try:
-            if self._in_hand.is_draining:
-                return None
-            if self._store_time.is_late(command):
-                return self._store_time.put_off(command)
-            begun = self._clock.monotonic()
-            run = Run(self._in_hand.waiting, when_it_waits, self._is_closing)
-            span = (
-                tracing.running(command, queue) if self._is_traced else tracing.UNTRACED
-            )
-            try:
-                with span as traced:
-                    reply = traced.ended(
-                        await execution(
-                            clock=self._clock, threads=self._threads, run=run
-                        )
-                    )
-            except Interrupted:
-                return None
-            took = self._clock.monotonic() - begun
-            metrics.handler_duration(command.action, reply.answer).observe(took)
-            return reply
-        finally:
-            self._slots.leave(way)
-
 
 def queue_of(service: Handlers, direction: Direction, topology: Topology) -> QueueSpec:
     """Return the queue of a service's actions or compensations."""
@@ -366,10 +223,4 @@ def queue_of(service: Handlers, direction: Direction, topology: Topology) -> Que
         topology.queue_for(direction, service.service),
         routing_keys=tuple(routing_key(direction, action) for action in actions),
         dead_letter=topology.undelivered,
-    )
-
-
-def _later(command: Command, reason: str, delay: dt.timedelta) -> Reply:
-    return Reply(
-        command.fence, command.token, Answer.RETRY_LATER, error=reason, delay=delay
     )

@@ -13,8 +13,8 @@ from jsonschema import Draft202012Validator
 from saga_orchestrator.brokers.rabbitmq.queues import queue_arguments
 from saga_orchestrator.core.commands import Answer
 from saga_orchestrator.ports.broker import QueueSpec
-from saga_orchestrator.runtime.receiver import PUT_OFF
 from saga_orchestrator.runtime.returning import QUARANTINE_HEADER
+from saga_orchestrator.runtime.serving import PUT_OFF
 from saga_orchestrator.wire.envelope import read_commands, read_replies
 from saga_orchestrator.wire.frame import pack
 from saga_orchestrator.wire.schema import command_schema, reply_schema

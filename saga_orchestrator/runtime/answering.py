@@ -26,6 +26,20 @@ class Answering:
         self._queue = queue
         self._handed: tuple[Reply, asyncio.Future[Any]] | None = None
         self._is_returned = False
+        self._is_over = False
+        self._ended: asyncio.Event | None = None
+
+    async def wait(self) -> None:
+        """Wait until the run is over, for a copy of its command."""
+        if not self._is_over:
+            self._ended = self._ended or asyncio.Event()
+            await self._ended.wait()
+
+    def over(self) -> None:
+        """Say that the run is over."""
+        self._is_over = True
+        if self._ended is not None:
+            self._ended.set()
 
     def returned(self) -> None:
         """Say that the command is in its queue again, to be answered from there."""
@@ -57,6 +71,19 @@ class Answering:
             self._handed[1].cancel()
 
 
+class CopyAnswering(Answering):
+    """The answer of a command that is at work already: its copy has no other."""
+
+    def __init__(self, sink: Sink, queue: str, first: Answering) -> None:
+        super().__init__(sink, queue)
+        self._first = first
+
+    async def is_safe(self) -> bool:
+        """Wait as the first one does, and then for the same."""
+        await self._first.wait()
+        return await self._first.is_safe()
+
+
 class LongAnswering(Answering):
     """The answers of a long run; with the first the fate of its delivery is settled.
 
@@ -69,6 +96,9 @@ class LongAnswering(Answering):
         self.are_sent = False
         self._failure: Exception | None = None
         self._settled = asyncio.Event()
+
+    async def wait(self) -> None:
+        """Wait for nothing: its first answer is what counts."""
 
     async def send(self, reply: Reply) -> None:
         """Hand an answer on; return when it is safe."""

@@ -17,7 +17,11 @@ from saga_orchestrator.participant.run import Interrupted, Run, nobody_else
 from saga_orchestrator.participant.store_time import StoreTime
 from saga_orchestrator.participant.threads import HandlerThreads
 from saga_orchestrator.ports.clock import Clock
-from saga_orchestrator.runtime.answering import Answering, LongAnswering
+from saga_orchestrator.runtime.answering import (
+    Answering,
+    CopyAnswering,
+    LongAnswering,
+)
 from saga_orchestrator.runtime.backoff import Backoff
 from saga_orchestrator.runtime.in_hand import InHand
 from saga_orchestrator.runtime.returning import Received, Returning
@@ -56,7 +60,7 @@ class Serving:
         self._clock = clock
         self._rng = rng
         self._slots = Slots(concurrency)
-        self._at_work: set[Fence] = set()
+        self._at_work: dict[Fence, Answering] = {}
         self._threads = HandlerThreads(len(Direction) * concurrency)
         self._store_time = StoreTime(clock)
         self._is_traced = False
@@ -81,19 +85,18 @@ class Serving:
     ) -> Answering:
         """Run one command; its answer is on its way, or it is elsewhere, or left."""
         queue = received.queue
+        first = self._at_work.get(command.fence)
+        if first is not None:  # it was taken for lost while it waited, or ran
+            return CopyAnswering(self._sink, queue, first)
         answering = Answering(self._sink, queue)
-        if command.fence in self._at_work:
-            # It was taken for lost while it waited, or ran: one stands for both.
-            answering.returned()
-            return answering
         handler = service.get(command.fence.direction, command.action)
         if handler is None:
             missing = f"queue {queue} has no handler for {command.action}"
             answering.hand_over(_later(command, missing, PUT_OFF))
             return answering
-        self._at_work.add(command.fence)
         if handler.long:
             return self._begin_long(received, place, command, handler)
+        self._at_work[command.fence] = answering
         execution = functools.partial(execute, command, handler)
         try:
             reply = await self._perform(command, queue, execution, when_it_waits)
@@ -102,7 +105,7 @@ class Serving:
         except NoSlot:
             await self._return(received, place, command, answering)
         finally:
-            self._at_work.discard(command.fence)
+            self._leave(command, answering)
         return answering
 
     async def _return(
@@ -114,7 +117,7 @@ class Serving:
         with all that is left.
         """
         # Before it is there: it may come here again at once, and is no copy then.
-        self._at_work.discard(command.fence)
+        self._leave(command, answering)
         backoff = Backoff(self._rng)
         while not self._in_hand.is_draining:
             if await self._returning.as_it_was(received, [place]):
@@ -122,12 +125,19 @@ class Serving:
                 return
             await self._clock.sleep(backoff.next())
 
+    def _leave(self, command: Command, answering: Answering) -> None:
+        """Note that a command is at work no more; the next one is no copy."""
+        if self._at_work.get(command.fence) is answering:
+            del self._at_work[command.fence]
+        answering.over()
+
     def _begin_long(
         self, received: Received, place: int, command: Command, handler: Handler
     ) -> LongAnswering:
         """Begin a long handler; its *accepted* is on its way."""
         queue = received.queue
         answering = LongAnswering(self._sink, queue)
+        self._at_work[command.fence] = answering
         execution = functools.partial(execute_long, command, handler, answering.send)
 
         async def run() -> None:
@@ -140,7 +150,7 @@ class Serving:
                     answering.failed(error)
                     raise
                 finally:
-                    self._at_work.discard(command.fence)
+                    self._leave(command, answering)
                     answering.ended()
 
         async def work() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import json
 from collections import Counter
 
 import pytest
@@ -22,6 +23,7 @@ from tests.unit.runtime.stage import (
     open_manager,
     open_store,
     open_worker,
+    put,
     raising,
     until,
     virtual,
@@ -168,3 +170,34 @@ async def test_a_process_that_has_room_puts_nothing_back(extra):
         for saga in await asyncio.gather(*starts):
             assert (await manager.wait(saga.id, timeout=60)).is_completed
     assert not [message for message in sent if message.exchange == ""]
+
+
+@pytest.mark.parametrize("together", [False, True])
+@virtual
+async def test_a_copy_of_what_is_at_work_ends_with_it(together):
+    """It is not run beside it, and not forgotten before that is answered."""
+    slow, name, clock = _Slow(10), fresh_name(), LoopClock()
+    broker = await open_broker(name)
+    sent = []
+    publish = broker.publish
+
+    async def watched(messages):
+        sent.extend(messages)
+        return await publish(messages)
+
+    broker.publish = watched
+    async with open_manager(slow.handlers, broker=broker) as manager:
+        saga = await manager.start("s", [slow.step])
+        await until(lambda: slow.runs)
+        (command,) = json.loads(sent[0].body)["commands"]
+        copies = [[command] * 3] if together else [[command]] * 3
+        for commands in copies:
+            body = json.dumps({"v": 1, "commands": commands}).encode()
+            await put(broker, QUEUE, body, "saga.commands")
+        await clock.sleep(1)
+        assert manager._engine._receiver._in_hand._count == 1 + len(copies)
+        assert (await manager.wait(saga.id, timeout=30)).is_completed
+        begun = clock.monotonic()
+        await manager.stop(20)
+        assert clock.monotonic() - begun < 1  # nothing is in hand
+        assert slow.runs[saga.id] == 1

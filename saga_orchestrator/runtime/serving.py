@@ -116,8 +116,9 @@ class Serving:
         It is tried until it is there, for it must not wait here; a drain does it
         with all that is left.
         """
-        # Before it is there: it may come here again at once, and is no copy then.
-        self._leave(command, answering)
+        # Before it is there: it may come here again at once, and is no copy then. The
+        # copies that wait go on waiting: once it is there, it stands for them, too.
+        self._forget(command, answering)
         backoff = Backoff(self._rng)
         while not self._in_hand.is_draining:
             if await self._returning.as_it_was(received, [place]):
@@ -126,10 +127,14 @@ class Serving:
             await self._clock.sleep(backoff.next())
 
     def _leave(self, command: Command, answering: Answering) -> None:
-        """Note that a command is at work no more; the next one is no copy."""
+        """Note that a command is at work no more, and tell its copies."""
+        self._forget(command, answering)
+        answering.over()
+
+    def _forget(self, command: Command, answering: Answering) -> None:
+        """Take the next one for no copy."""
         if self._at_work.get(command.fence) is answering:
             del self._at_work[command.fence]
-        answering.over()
 
     def _begin_long(
         self, received: Received, place: int, command: Command, handler: Handler

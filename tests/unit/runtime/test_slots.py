@@ -201,3 +201,36 @@ async def test_a_copy_of_what_is_at_work_ends_with_it(together):
         await manager.stop(20)
         assert clock.monotonic() - begun < 1  # nothing is in hand
         assert slow.runs[saga.id] == 1
+
+
+@virtual
+async def test_a_copy_of_what_finds_no_slot_is_not_kept_either():
+    """The one that is in the queue again stands for both."""
+    slow, name, clock = _Slow(20), fresh_name(), LoopClock()
+    broker = await open_broker(name)
+    sent = []
+    publish = broker.publish
+
+    async def watched(messages):
+        sent.extend(messages)
+        return await publish(messages)
+
+    broker.publish = watched
+    options = {"broker": broker, "concurrency": 2}
+    async with open_manager(slow.handlers, **options) as manager:
+        starts = (manager.start("s", [slow.step]) for _ in range(3))
+        sagas = await asyncio.gather(*starts)
+        await until(lambda: len(slow.runs) == 2)
+        commands = json.loads(sent[0].body)["commands"]
+        (waits,) = [one for one in commands if one["saga_id"] not in slow.runs]
+        body = json.dumps({"v": 1, "commands": [waits]}).encode()
+        await put(broker, QUEUE, body, "saga.commands")
+        in_hand = manager._engine._receiver._in_hand
+        await until(lambda: in_hand._count == 2)
+        for saga in sagas:
+            assert (await manager.wait(saga.id, timeout=100)).is_completed
+        await until(lambda: not in_hand._count)
+        begun = clock.monotonic()
+        await manager.stop(20)
+        assert clock.monotonic() - begun < 1
+        assert set(slow.runs.values()) == {1}

@@ -121,7 +121,7 @@ class Link:
                     await self._connect()
                 except BrokerUnavailableError:
                     continue
-                except Exception:  # noqa: BLE001 - see below
+                except Exception:  # noqa: BLE001 - the library raises what it likes
                     # Whoever answers there may send anything, and the client library
                     # fails on it in ways of its own. Without this loop it would be
                     # the last connection of the process.

@@ -85,7 +85,8 @@ class Deferred(HandlerSignal):
     """The work goes on elsewhere; the answer comes from outside.
 
     Whoever does the work must be given ``ctx.completion_token``, with
-    ``ctx.fence.saga_id`` and ``ctx.step``: the answer carries all three.
+    ``ctx.fence.saga_id`` and ``ctx.step``: the answer carries all three. What the
+    handler gave to ``ctx.update`` and ``ctx.emit`` is dropped: it is no answer yet.
     """
 
 

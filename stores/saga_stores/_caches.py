@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.saga import Saga
+from saga_orchestrator.core.states import ENDED
 from saga_stores._plans import PlanCache
 from saga_stores._rows import HISTORY_COLUMNS, RowCodec
 from saga_stores._snapshots import SnapshotCache
@@ -60,3 +61,6 @@ class Caches:
         self.snapshots.add(writes.snapshots, stamp)
         entries = [(row[_SAGA], row[_SEQ], row[_DATA]) for row in writes.history]
         self.texts.add(writes.data, entries)
+        self.texts.forget(
+            saga.id for _, saga in writes.snapshots if saga.state in ENDED
+        )

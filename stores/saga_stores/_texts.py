@@ -84,6 +84,14 @@ class TextCache:
             ((*place, data) for place, data in entries.items()),
         )
 
+    def forget(self, saga_ids: Iterable[SagaId]) -> None:
+        """Forget sagas that have ended: there are no more commands of them."""
+        with self._changing:
+            for saga_id in saga_ids:
+                texts = self._sagas.pop(saga_id, None)
+                if texts is not None:
+                    self._size -= texts.size
+
     def clear(self) -> None:
         """Forget everything: the database may be another one now."""
         with self._changing:

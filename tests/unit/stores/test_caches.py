@@ -7,13 +7,16 @@ import datetime as dt
 import pytest
 from msgspec.structs import replace
 
+from saga_orchestrator.core.batch import Batch, decide_batch
 from saga_orchestrator.core.decide import decide
 from saga_orchestrator.core.saga import NO_DATA, Saga
+from saga_orchestrator.core.states import SagaState
 from saga_stores import _plans, _snapshots
 from saga_stores._caches import Caches
 from saga_stores._plans import PlanCache
 from saga_stores._rows import RowCodec
 from saga_stores._snapshots import SnapshotCache
+from saga_stores._writes import writes_of
 from tests.conformance.builders import PLAN, bare, plan_of, start
 
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
@@ -77,6 +80,27 @@ def test_a_snapshot_is_the_latest_while_nothing_else_is_heard() -> None:
     assert caches.still_known({saga.id: moved}) == {saga.id: moved}
     caches.forget()
     assert caches.still_known({saga.id: moved}) == {}
+
+
+def test_of_a_saga_that_has_ended_nothing_is_kept() -> None:
+    """Its end is not either; a parked one goes on."""
+    caches = Caches(CODEC)
+    new = decide_batch([start()], [], NOW)
+    (saga,) = map(bare, new.created.values())
+    fence = new.dispatches[0].fence
+
+    def add(batch: Batch, stamp: int) -> None:
+        writes = writes_of(batch, NOW, dt.timedelta(), CODEC, stored=caches.plans)
+        caches.add(writes, stamp)
+
+    def is_kept(state: SagaState, stamp: int) -> tuple[bool, bool]:
+        add(Batch(changed={saga.id: replace(saga, state=state)}), stamp)
+        found = caches.texts.dispatches([fence], {saga.id: saga})
+        return caches.snapshots.stamped(saga.id) is not None, fence in found
+
+    add(new, stamp=1)
+    assert is_kept(SagaState.FAILED, 2) == (True, True)
+    assert is_kept(SagaState.COMPENSATED, 3) == (False, False)
 
 
 def test_plans_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

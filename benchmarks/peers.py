@@ -30,7 +30,8 @@ ROUNDS = 3
 LIMIT_SECONDS = 600
 
 AT_ONCE = ("--in-flight", "1000")
-"""Sagas under way, as Celery has all of its chains: the more, the more share a commit."""
+"""Sagas under way on servers: the more there are, the more share a commit. Celery has
+all of its chains under way."""
 
 COUNTERPARTS = {"dbos": "ours_inprocess", "celery": "ours_remote"}
 """DBOS runs steps in the process that starts them, Celery tasks in a worker's."""
@@ -78,7 +79,7 @@ def ours(
     """
     many, singles = sagas
     once = ("--repeat", "1", *options)
-    loaded = saga_bench("--sagas", many, *AT_ONCE, *once, *more)
+    loaded = saga_bench("--sagas", many, *once, *more)
     single = saga_bench("--one-at-a-time", "--sagas", singles, *once)
     return {
         "per_second": loaded["sagas_per_second"],
@@ -100,11 +101,13 @@ def contestants(servers: Servers, scale: float) -> dict[str, Callable[[], Measur
     few, messages = str(int(600 * scale)), str(int(50_000 * scale))
     seconds = str(3 * scale)
     return {
-        "ours_inprocess": lambda: ours(sagas, servers.options(), ORCHESTRATORS),
+        "ours_inprocess": lambda: ours(
+            sagas, servers.options(), [*ORCHESTRATORS, *AT_ONCE]
+        ),
         "ours_remote": lambda: ours(
             sagas,
             [*servers.options(), "--workers", "1"],
-            [*ORCHESTRATORS, *WORKERS],
+            [*ORCHESTRATORS, *AT_ONCE, *WORKERS],
         ),
         "ours_embedded": lambda: ours(sagas),
         "dbos": lambda: peer("peer_dbos.py", database(), few, str(PROCESSES)),

@@ -56,7 +56,8 @@ async def test_what_is_known_is_not_read(
         answering = asyncio.ensure_future(succeed(writer, saga, "a"))
         await eventually(lambda: waits_for_a_lock(psql))
         query = await psql.fetchval(
-            "SELECT query FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+            "SELECT query FROM pg_stat_activity WHERE wait_event_type = 'Lock' "
+            "AND datname = current_database()"
         )
     assert ("UPDATE sagas" in query) is knows
     assert (await answering).completed_steps == ("a",)

@@ -53,6 +53,10 @@ class Caches:
     def add(self, writes: Writes, stamp: int | None = None) -> None:
         """Remember what was written; its transaction is committed.
 
+        Of sagas that ended with it everything is forgotten: hardly anything happens to
+        them any more, and by the thousand they would push what is at work out of the
+        processor's caches.
+
         Args:
             writes: what.
             stamp: of the rows of sagas, as ``SnapshotCache.add`` has it.
@@ -61,6 +65,6 @@ class Caches:
         self.snapshots.add(writes.snapshots, stamp)
         entries = [(row[_SAGA], row[_SEQ], row[_DATA]) for row in writes.history]
         self.texts.add(writes.data, entries)
-        self.texts.forget(
-            saga.id for _, saga in writes.snapshots if saga.state in ENDED
-        )
+        ended = [saga.id for _, saga in writes.snapshots if saga.state in ENDED]
+        self.snapshots.forget(ended)
+        self.texts.forget(ended)

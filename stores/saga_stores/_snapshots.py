@@ -18,7 +18,6 @@ from msgspec import Struct
 from saga_orchestrator.core.ids import SagaId
 from saga_orchestrator.core.plan import Plan
 from saga_orchestrator.core.saga import Saga
-from saga_orchestrator.core.states import ENDED
 from saga_stores._rows import Row, RowCodec
 
 _STEPS_MAX = 100_000
@@ -72,7 +71,7 @@ class SnapshotCache:
         return known is not None and known[0].steps is saga.steps
 
     def forget(self, saga_ids: Iterable[SagaId]) -> None:
-        """Forget sagas that are deleted."""
+        """Forget sagas: they have ended, or are deleted."""
         with self._changing:
             for saga_id in saga_ids:
                 self._forget(saga_id)
@@ -90,9 +89,6 @@ class SnapshotCache:
     ) -> None:
         """Remember snapshots without data, by their rows.
 
-        Those of ended sagas are forgotten: hardly anything happens to them any more,
-        and thousands of them would push out of the processor's caches what is at work.
-
         Args:
             written: rows and what they say.
             stamp: what the database marked these rows with when they were written,
@@ -101,9 +97,8 @@ class SnapshotCache:
         with self._changing:
             for row, saga in written:
                 self._forget(row[0])
-                if saga.state not in ENDED:
-                    self._known[row[0]] = _Known(row, saga, stamp)
-                    self._steps += _weight(saga)
+                self._known[row[0]] = _Known(row, saga, stamp)
+                self._steps += _weight(saga)
             while self._steps > _STEPS_MAX:
                 self._forget(next(iter(self._known)))  # the one added first
 

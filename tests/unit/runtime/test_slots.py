@@ -55,6 +55,19 @@ class _Slow:
         return "done"
 
 
+def _sent_by(broker):
+    """Return the list of what is published from now on."""
+    sent = []
+    publish = broker.publish
+
+    async def watched(messages):
+        sent.extend(messages)
+        return await publish(messages)
+
+    broker.publish = watched
+    return sent
+
+
 @virtual
 async def test_what_finds_no_slot_waits_in_its_queue_and_runs_once():
     """Where everybody sees it, and another process may take it."""
@@ -157,14 +170,7 @@ async def test_a_process_that_has_room_puts_nothing_back(extra):
     """Whoever gets a slot in time keeps what it has."""
     slow, name = _Slow(SLOT_SECONDS - 1), fresh_name()
     broker = await open_broker(name)
-    sent = []
-    publish = broker.publish
-
-    async def watched(messages):
-        sent.extend(messages)
-        return await publish(messages)
-
-    broker.publish = watched
+    sent = _sent_by(broker)
     async with open_manager(slow.handlers, broker=broker, concurrency=4) as manager:
         starts = (manager.start("s", [slow.step]) for _ in range(4 + 4 * extra))
         for saga in await asyncio.gather(*starts):
@@ -178,14 +184,7 @@ async def test_a_copy_of_what_is_at_work_ends_with_it(together):
     """It is not run beside it, and not forgotten before that is answered."""
     slow, name, clock = _Slow(10), fresh_name(), LoopClock()
     broker = await open_broker(name)
-    sent = []
-    publish = broker.publish
-
-    async def watched(messages):
-        sent.extend(messages)
-        return await publish(messages)
-
-    broker.publish = watched
+    sent = _sent_by(broker)
     async with open_manager(slow.handlers, broker=broker) as manager:
         saga = await manager.start("s", [slow.step])
         await until(lambda: slow.runs)
@@ -208,14 +207,7 @@ async def test_a_copy_of_what_finds_no_slot_is_not_kept_either():
     """The one that is in the queue again stands for both."""
     slow, name, clock = _Slow(20), fresh_name(), LoopClock()
     broker = await open_broker(name)
-    sent = []
-    publish = broker.publish
-
-    async def watched(messages):
-        sent.extend(messages)
-        return await publish(messages)
-
-    broker.publish = watched
+    sent = _sent_by(broker)
     options = {"broker": broker, "concurrency": 2}
     async with open_manager(slow.handlers, **options) as manager:
         starts = (manager.start("s", [slow.step]) for _ in range(3))

@@ -27,6 +27,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
 SECONDS = 90
 LIMIT = dt.timedelta(seconds=4)
+STOPPED = dt.timedelta(seconds=20)
+"""Of a handler that is to be stopped first, on a busy machine too."""
 ONCE = RetryPolicy(max_attempts=1)
 MEMORY = 700 * 1024 * 1024
 
@@ -164,13 +166,18 @@ async def test_a_worker_that_was_stopped_and_goes_on(
     """SIGSTOP until the broker gave its work away, SIGCONT: its answer is counted."""
     with worker_process(rabbit_url, tmp_path, name="one", heartbeat=1) as one:
         await one.ready()
-        slow = await _rough(manager, "hang", timeout=LIMIT, retry=ONCE)
+        slow = await _rough(manager, "hang", timeout=STOPPED, retry=ONCE)
         await eventually(lambda: bool(books.effects()), seconds=SECONDS)
         one.child.send_signal(signal.SIGSTOP)
         with worker_process(rabbit_url, tmp_path, name="two") as two:
             await two.ready()
             assert (await _completes(manager, slow)).status("a").attempt == 1
             one.child.send_signal(signal.SIGCONT)
+
+            async def is_counted() -> bool:
+                return bool((await manager.record(slow.id)).ignored)
+
+            await eventually(is_counted, seconds=SECONDS)
         await _completes(manager, await manager.start(order()))
         assert one.is_alive
     assert set(books.effects().values()) == {1}

@@ -106,6 +106,7 @@ async def _open_orchestrator(
         Manager.open(
             store=task.store,
             broker=broker,
+            broker_may_be_away=True,  # as `saga serve` has it; the parent has looked
             handlers=handlers,
             engine=True,
             topology=topology_of(task.run),
@@ -125,7 +126,8 @@ async def _open_worker(task: Task, handlers: Handlers, opened: AsyncExitStack) -
         undelivered_queue=names.undelivered,
         dead_queue=names.dead,
     )
-    await opened.enter_async_context(open_worker(settings, [handlers]))
+    opening = open_worker(settings, [handlers], broker_may_be_away=True)
+    await opened.enter_async_context(opening)
 
 
 def _watch_stdin(loop: asyncio.AbstractEventLoop, over: asyncio.Event) -> None:

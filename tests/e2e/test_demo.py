@@ -13,14 +13,21 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
+from saga_orchestrator import Manager
+from saga_orchestrator.demo.effects import create_effects
+from saga_orchestrator.demo.plan import Plan
+from saga_orchestrator.demo.processes import fleet_of
+from saga_orchestrator.demo.scenarios import SCENARIOS
 from tests.e2e.demo_runs import command, environment, passed, run_demo
 from tests.support.families import children_of, is_alive
+from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from saga_orchestrator.demo.child import Role
     from tests.support.rabbitmq import RabbitServer
 
 CHILD = "saga_orchestrator.demo.child"
@@ -49,6 +56,31 @@ def test_embedded(tmp_path: Path) -> None:
     assert 0 < report["p50_ms"] <= report["p99_ms"]
     assert report["killed"] == ["orchestrator 1"]
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("role", ["orchestrator", "worker"])
+async def test_a_child_waits_for_its_broker(tmp_path: Path, role: Role) -> None:
+    """As `saga serve` and `saga worker` do; the parent has looked for it before."""
+    store = f"sqlite:///{tmp_path / 'sagas.db'}"
+    effects = tmp_path / "effects.db"
+    await create_effects(effects)
+    async with Manager.open(store=store, engine=False, migrate=True):
+        pass
+    plan = Plan(
+        scenario=SCENARIOS["order"],
+        sagas=1,
+        seed=7,
+        store=store,
+        broker=f"amqp://guest:guest@127.0.0.1:{free_port()}/",
+        workers=1,
+    )
+    fleet = fleet_of(plan, "waiting", tmp_path, effects)
+    (child,) = (child for child in fleet.victims if child.name == f"{role} 1")
+    try:
+        await child.start()
+        child.check()
+    finally:
+        await child.kill()
 
 
 def test_for_people(tmp_path: Path) -> None:
